@@ -1,0 +1,116 @@
+"""A compression task: its states, the moves between them, and the values that tell of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from modelpress.domain.recipe import Recipe
+
+
+class TaskStatus(StrEnum):
+    """The wire's own words."""
+
+    CREATING = "creating"  #: accepted, not started
+    RUNNING = "running"  #: one worker holds the lease
+    STOPPING = "stopping"  #: a stop was asked for; the worker has not let go yet
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    STOPPED = "stopped"
+
+
+_S = TaskStatus
+
+#: Every move there is. Baidu's SDK takes ``stopping`` for a failure, so success never passes through it.
+NEXT: Mapping[TaskStatus, frozenset[TaskStatus]] = {
+    _S.CREATING: frozenset({_S.RUNNING, _S.FAILED, _S.STOPPED}),
+    _S.RUNNING: frozenset({_S.SUCCEEDED, _S.FAILED, _S.STOPPING}),
+    _S.STOPPING: frozenset({_S.STOPPED, _S.FAILED}),
+    _S.SUCCEEDED: frozenset(),
+    _S.FAILED: frozenset(),
+    _S.STOPPED: frozenset(),
+}
+
+FINAL = frozenset(status for status in TaskStatus if not NEXT[status])
+OPEN = frozenset(TaskStatus) - FINAL
+
+#: After this many attempts in a row that finished no shard, the task fails as WorkerLost.
+BARREN_ATTEMPTS_ALLOWED = 3
+
+
+def sources(to: TaskStatus) -> frozenset[TaskStatus]:
+    """The statuses a task may leave for ``to``: the WHERE clause of every change."""
+    return frozenset(status for status in TaskStatus if to in NEXT[status])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far an attempt is. ``shards_done`` counts whole output shards: what a kill cannot take away."""
+
+    stage: str
+    percent: int
+    bytes_done: int
+    bytes_total: int
+    shards_done: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Statistics:
+    """What a finished attempt measured; sizes in bytes of all files, times in seconds, over the last attempt alone."""
+
+    source_bytes: int
+    output_bytes: int
+    seconds: float
+    peak_memory_bytes: int
+    shards_reused: int
+    group_size: int | None
+    kernel: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskEvent:
+    """One line of a task's history, written in the transaction that made it true."""
+
+    at: datetime
+    status: TaskStatus
+    attempt: int
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """One compression task as the store has it."""
+
+    id: str
+    account_id: str
+    name: str
+    description: str
+    status: TaskStatus
+    recipe: Recipe
+    source_model_id: str
+    model_set_id: str
+    #: Chosen at creation so that publishing can be repeated after a crash; shown to callers only on success.
+    output_model_id: str
+    reason: str
+    attempt: int
+    barren_attempts: int
+    stage: str
+    percent: int
+    statistics: Statistics | None
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewTask:
+    """What creating a task needs."""
+
+    account_id: str
+    name: str
+    description: str
+    recipe: Recipe
+    source_model_id: str
+    model_set_id: str
