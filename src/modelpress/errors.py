@@ -8,7 +8,7 @@
     │   ├── NoSuchTask, NoSuchModel, NoSuchModelSet, NoSuchBucket, NoSuchObject, NoSuchAccessKey
     │   └── TaskStatusConflict, ModelInUse, NameConflict, ModelNotSupported
     ├── TaskError               why a task failed; ``reason`` is the class shown in failedReason
-    │   ├── BadSource           the checkpoint cannot be read as one
+    │   ├── BadSource           the checkpoint cannot be read as one (AlreadyCompressed: it was quantized before)
     │   ├── Unsupported         it can be read, but not compressed as asked
     │   ├── DiskFull, OutOfMemory, QualityGate, WorkerLost, InternalFailure
     ├── LeaseLost               another worker holds the task now
@@ -258,11 +258,19 @@ class TaskError(ModelpressError):
 
     reason: ClassVar[str] = "Internal"
 
+    def failed_reason(self) -> str:
+        """The wire's failedReason: a class and a sentence."""
+        return f"{self.reason}: {self.message}" + (f" ({self.hint})" if self.hint else "")
+
 
 class BadSource(TaskError):
     """The source is not a readable checkpoint: missing files, lying headers, NaN, pickles, already quantized."""
 
     reason = "BadSource"
+
+
+class AlreadyCompressed(BadSource):
+    """The source is a sound checkpoint, but its weights are quantized already."""
 
 
 class Unsupported(TaskError):

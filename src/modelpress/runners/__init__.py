@@ -1,0 +1,1 @@
+"""Runners: where a task's process runs."""

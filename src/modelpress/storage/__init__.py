@@ -1,0 +1,1 @@
+"""Buckets: named storage roots."""

@@ -1,0 +1,88 @@
+"""The package's build hook: compiles the tensor core's C kernel into the wheel, or beside its source for -e installs.
+
+    CC                       the compiler to use; else cc, gcc or clang of PATH, else ziglang's from PyPI
+    MODELPRESS_KERNEL=none   build without the kernel: a wheel for any platform, where numpy does the work
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+from typing import Any
+
+from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+
+_FOLDER = "src/modelpress/tensors/kernel"
+
+# No -march=native: the wheel runs on other machines. No contraction and no fast-math: the bytes are the numpy twin's.
+_FLAGS = ("-O3", "-std=c11", "-ffp-contract=off", "-fno-fast-math", "-fvisibility=hidden", "-fPIC", "-shared")
+
+
+class KernelBuildHook(BuildHookInterface[Any]):
+    """Called by hatchling for every wheel, editable ones too."""
+
+    def dependencies(self) -> list[str]:
+        """ziglang, only where no C compiler is found."""
+        return ["ziglang"] if _wanted() and _system_compiler() is None else []
+
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+        """Compile, and have the library taken into a wheel of this platform."""
+        library = Path(self.root, _FOLDER, "modelpress_kernel" + (".dylib" if sys.platform == "darwin" else ".so"))
+        if not _wanted():
+            # One from an earlier build must not slip into a wheel that claims to fit every platform.
+            library.unlink(missing_ok=True)
+            return
+        _compile(Path(self.root, _FOLDER, "kernel.c"), library)
+        build_data["pure_python"] = False
+        build_data["tag"] = f"py3-none-{_platform()}"
+        build_data["artifacts"].append(f"{_FOLDER}/{library.name}")
+
+
+def _wanted() -> bool:
+    return os.environ.get("MODELPRESS_KERNEL") != "none"
+
+
+def _system_compiler() -> list[str] | None:
+    stated = os.environ.get("CC")
+    if stated:
+        return shlex.split(stated)
+    for name in ("cc", "gcc", "clang"):
+        found = shutil.which(name)
+        if found:
+            return [found]
+    return None
+
+
+def _compiler() -> list[str]:
+    found = _system_compiler()
+    if found is not None:
+        return found
+    if importlib.util.find_spec("ziglang") is None:
+        raise RuntimeError(
+            "no C compiler: neither CC, cc, gcc, clang nor ziglang is there. Install one, or set MODELPRESS_KERNEL=none "
+            "to build without the kernel (slower, same results)."
+        )
+    return [sys.executable, "-m", "ziglang", "cc"]
+
+
+def _compile(source: Path, library: Path) -> None:
+    # Beside and renamed: a running process may have the old library mapped.
+    partial = library.with_suffix(f".{os.getpid()}.partial")
+    command = [*_compiler(), *_FLAGS, "-o", str(partial), str(source)]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError as exc:
+        raise RuntimeError(f"the C compiler could not be started: {shlex.join(command)}: {exc.strerror}") from exc
+    if done.returncode != 0:
+        raise RuntimeError(f"compiling the kernel failed: {shlex.join(command)}\n{done.stdout}{done.stderr}")
+    partial.replace(library)
+
+
+def _platform() -> str:
+    return sysconfig.get_platform().replace("-", "_").replace(".", "_")

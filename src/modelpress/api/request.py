@@ -1,0 +1,103 @@
+"""One request, from bytes to an answer: authenticate, decode, authorise, run. Synchronous, and free of any server."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from modelpress.api import wire
+from modelpress.api.actions import Action
+from modelpress.domain.policy import Caller
+from modelpress.errors import AccessDenied, InvalidRequest, MalformedJSON
+from modelpress.service.services import Services
+from modelpress.settings import Settings
+from modelpress.signature import SignedRequest, parse_authorization, verify
+
+#: The end of msgspec's message: where in the body the fault lies.
+_PLACE = re.compile(r" - at `\$\.?(?P<path>[^`]*)`$")
+_MISSING = re.compile(r"^Object missing required field `(?P<field>[^`]*)`")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Received:
+    """A request as it came: the raw path and query, headers with lower-case names, the body."""
+
+    path: str
+    query: str
+    headers: Mapping[str, str]
+    body: bytes
+
+
+def authenticate(services: Services, settings: Settings, received: Received) -> Caller:
+    """Who sent this.
+
+    Raises: AuthenticationError.
+    """
+    authorization = parse_authorization(received.headers.get("authorization"))
+    caller, secret_key = services.access.caller(authorization.access_key)
+    verify(
+        authorization,
+        SignedRequest(method="POST", path=received.path, query=received.query, headers=received.headers),
+        secret_key=secret_key,
+        now=services.clock(),
+        longest_seconds=settings.signature_seconds,
+        public_hosts=settings.public_hosts,
+    )
+    return caller
+
+
+def perform(services: Services, caller: Caller, action: Action, body: bytes) -> Any:
+    """Carry out ``action``; what comes back is the answer's ``result``.
+
+    Raises: ServiceError.
+    """
+    if not (caller.may_write() if action.writes else caller.may_read()):
+        raise AccessDenied(action.name)
+    return action.run(services, caller, decode(body, action.request))
+
+
+def decode(body: bytes, form: type[wire.Request]) -> wire.Request:
+    """The body as a ``form``; an empty body counts as ``{}``, as the Node SDK sends it.
+
+    Raises: MalformedJSON, InvalidRequest naming the field.
+    """
+    try:
+        return msgspec.convert(_settle(msgspec.json.decode(body or b"{}"), path=""), type=form)
+    except msgspec.ValidationError as exc:
+        raise _invalid(str(exc)) from exc
+    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
+        raise MalformedJSON(str(exc)) from exc
+    except RecursionError as exc:
+        raise MalformedJSON("it is nested too deeply") from exc
+
+
+def _settle(value: Any, *, path: str) -> Any:
+    """``value`` with integral floats as ints: the Java SDK turns every number it parsed into a double.
+
+    Raises: InvalidRequest for a text with a zero character, which PostgreSQL cannot keep.
+    """
+    if isinstance(value, dict):
+        return {name: _settle(item, path=f"{path}.{name}" if path else name) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_settle(item, path=f"{path}[{index}]") for index, item in enumerate(value)]
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, str) and "\0" in value:
+        raise InvalidRequest(path, "a text must not have a zero character")
+    return value
+
+
+def _invalid(message: str) -> InvalidRequest | MalformedJSON:
+    place = _PLACE.search(message)
+    path = place["path"] if place else ""
+    why = message[: place.start()] if place else message
+    missing = _MISSING.match(why)
+    if missing:
+        return InvalidRequest(".".join(filter(None, (path, missing["field"]))), "required")
+    if not path:
+        return MalformedJSON(f"the body must be a JSON object: {why}")
+    return InvalidRequest(path, why[:1].lower() + why[1:])

@@ -1,0 +1,53 @@
+"""``modelpress``: puts the commands together, and shows errors as people want to see them."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from modelpress import __version__
+from modelpress.cli import key, server
+from modelpress.errors import ModelpressError
+
+app = typer.Typer(
+    name="modelpress",
+    help="Self-hosted model compression that speaks Baidu Qianfan's model-compression API.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.command("serve")(server.serve)
+app.command("worker")(server.worker)
+app.add_typer(key.app, name="key")
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"modelpress {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: bool = typer.Option(False, "--version", callback=_show_version, is_eager=True, help="Show the version."),
+) -> None:
+    """Self-hosted model compression that speaks Baidu Qianfan's model-compression API."""
+
+
+def main() -> None:
+    """Run the command; an error becomes one or two lines and exit status 1, an interrupt 130."""
+    try:
+        app()
+    except ModelpressError as exc:
+        typer.echo(f"error: {exc}", err=True)
+        if exc.hint:
+            typer.echo(f"hint: {exc.hint}", err=True)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        typer.echo("interrupted", err=True)
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

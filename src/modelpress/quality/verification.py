@@ -1,0 +1,92 @@
+"""Whether a written directory is what its plan says, read back from the disk."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from modelpress.errors import BadSource, QualityGate
+from modelpress.tensors.checkpoint import CONFIG, INDEX, LARGEST_INDEX_BYTES
+from modelpress.tensors.folder import Folder, LocalFolder, read_all
+from modelpress.tensors.grid import Grid
+from modelpress.tensors.header import StoredTensor, read_header
+from modelpress.tensors.plan import Plan, PlannedShard
+
+_PIECE_BYTES = 8 * 1024 * 1024
+
+#: Where the exponent's bits are: all of them set means infinity or NaN.
+_EXPONENTS = {Grid.BF16: 0x7F80, Grid.F16: 0x7C00, Grid.F32: 0x7F800000}
+
+
+def verify(plan: Plan, directory: Path) -> None:
+    """Nothing, if ``directory`` holds what ``plan`` says: every tensor's name, dtype, shape and place, the index, the
+    config's entry, side files; scales that are positive and finite; and fewer bytes than the source has.
+
+    Raises: QualityGate naming the first thing that is not so.
+    """
+    folder = LocalFolder(directory)
+    try:
+        for shard in plan.shards:
+            _check_shard(folder, shard)
+        _check_documents(folder, plan)
+        for side_file in plan.side_files:
+            _check_size(folder, side_file.name, side_file.size_bytes)
+    except BadSource as exc:
+        raise QualityGate(f"the output cannot be read back: {exc.message}") from exc
+    if plan.output_bytes >= plan.source_bytes:
+        raise QualityGate(f"the output has {plan.output_bytes} bytes, not fewer than the source's {plan.source_bytes}")
+
+
+def _check_shard(folder: Folder, shard: PlannedShard) -> None:
+    _check_size(folder, shard.name, shard.size_bytes)
+    found = {tensor.spec.name: tensor for tensor in read_header(folder, shard.name)}
+    planned = {spec.name: spec for step in shard.steps for spec in step.outputs}
+    if found.keys() != planned.keys():
+        odd = sorted(found.keys() ^ planned.keys())
+        raise QualityGate(f"{shard.name} and its plan differ in {len(odd)} tensors, first {odd[0]!r}")
+    for name, spec in planned.items():
+        if found[name].spec != spec or found[name].offset != shard.offsets[name]:
+            raise QualityGate(f"tensor {name!r} is {found[name].spec} at {found[name].offset}, planned was {spec}")
+    for step in shard.steps:
+        if step.layout is not None:
+            _check_scales(folder, found[step.layout.scales.name])
+
+
+def _check_scales(folder: Folder, scales: StoredTensor) -> None:
+    grid = Grid(scales.spec.dtype)
+    exponent = _EXPONENTS[grid]
+    for start in range(0, scales.spec.size_bytes, _PIECE_BYTES):
+        buffer = bytearray(min(_PIECE_BYTES, scales.spec.size_bytes - start))
+        folder.read_into(scales.file, scales.offset + start, memoryview(buffer))
+        # As signed integers, positive finite numbers are those above zero and below infinity.
+        numbers = np.frombuffer(buffer, dtype="<i4" if grid is Grid.F32 else "<i2")
+        if not ((numbers > 0) & (numbers < exponent)).all():
+            raise QualityGate(f"{scales.spec.name!r} holds a scale that is not a positive finite number")
+
+
+def _check_documents(folder: Folder, plan: Plan) -> None:
+    for document in plan.documents:
+        if read_all(folder, document.name, limit_bytes=LARGEST_INDEX_BYTES) != document.content:
+            raise QualityGate(f"{document.name} is not what was planned")
+    if len(plan.shards) > 1:
+        weight_map = _object(folder, INDEX)["weight_map"]
+        expected = {spec.name: shard.name for shard in plan.shards for step in shard.steps for spec in step.outputs}
+        if weight_map != expected:
+            raise QualityGate(f"{INDEX} does not name each tensor's file")
+    if _object(folder, CONFIG).get("quantization_config") != plan.quantization_config:
+        raise QualityGate(f"{CONFIG} lacks the entry that tells loaders how to read the weights")
+
+
+def _object(folder: Folder, name: str) -> dict[str, Any]:
+    value = json.loads(read_all(folder, name, limit_bytes=LARGEST_INDEX_BYTES))
+    assert isinstance(value, dict), name
+    return value
+
+
+def _check_size(folder: Folder, name: str, size_bytes: int) -> None:
+    found = folder.size(name)
+    if found != size_bytes:
+        raise QualityGate(f"{name} has {found} bytes, planned were {size_bytes}")

@@ -1,0 +1,127 @@
+"""Model sets and model versions: registering, looking up, deleting."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from modelpress.domain.model import MODEL_TYPES, Location, ModelSet, ModelVersion
+from modelpress.domain.page import Page, PageRequest
+from modelpress.domain.policy import Caller
+from modelpress.errors import AlreadyCompressed, BadSource, InvalidRequest, ModelNotSupported
+from modelpress.service.clock import Clock
+from modelpress.storage.bucket import Buckets
+from modelpress.store.model_store import ModelStore, NewVersion
+from modelpress.tensors.already_compressed import refuse_compressed
+from modelpress.tensors.checkpoint import Checkpoint, open_checkpoint
+from modelpress.tensors.folder import LocalFolder
+
+MODEL_FORMAT = "HuggingFace.Transformers"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportRequest:
+    """What importing a version says."""
+
+    set_id: str
+    location: Location
+    description: str = ""
+    model_format: str = MODEL_FORMAT
+    application_type: str = "chat"
+
+
+class ModelService:
+    """Model sets and versions of the caller's account."""
+
+    def __init__(self, models: ModelStore, buckets: Buckets, *, clock: Clock) -> None:
+        self._models = models
+        self._buckets = buckets
+        self._clock = clock
+
+    def create_set(self, caller: Caller, *, name: str, model_type: str, labels: Iterable[str]) -> ModelSet:
+        """A new, empty set.
+
+        Raises: InvalidRequest for an unknown type; NameConflict.
+        """
+        known = {kind.lower(): kind for kind in MODEL_TYPES}.get(model_type.lower())
+        if known is None:
+            raise InvalidRequest("modelType", f"{model_type!r} is none of {', '.join(MODEL_TYPES)}")
+        return self._models.create_set(
+            account_id=caller.account_id, name=name, model_type=known, labels=labels, now=self._clock()
+        )
+
+    def get_set(self, caller: Caller, *, set_id: str | None, name: str | None) -> ModelSet:
+        """The set of this id or of this name; exactly one of the two must be given.
+
+        Raises: InvalidRequest, NoSuchModelSet.
+        """
+        if bool(set_id) == bool(name):
+            raise InvalidRequest("modelSetId", "give either modelSetId or modelSetName")
+        if set_id:
+            return self._models.get_set(set_id, account_id=caller.account_id)
+        return self._models.get_set_named(name or "", account_id=caller.account_id)
+
+    def page_sets(self, caller: Caller, request: PageRequest) -> Page[ModelSet]:
+        """One page of the account's sets.
+
+        Raises: InvalidMarker.
+        """
+        return self._models.page_sets(request, account_id=caller.account_id)
+
+    def delete_set(self, caller: Caller, set_id: str) -> None:
+        """Delete a set with its versions.
+
+        Raises: NoSuchModelSet, ModelInUse.
+        """
+        self._models.delete_set(set_id, account_id=caller.account_id, now=self._clock())
+
+    def import_version(self, caller: Caller, request: ImportRequest) -> ModelVersion:
+        """Register a directory of a bucket, where it lies, as a version; its headers are checked before the answer.
+
+        A checkpoint that is quantized already may be registered, but not compressed.
+
+        Raises: InvalidRequest, NoSuchModelSet, NoSuchBucket, NoSuchObject; ModelNotSupported if it is not a sound
+        checkpoint.
+        """
+        if request.model_format.lower() != MODEL_FORMAT.lower():
+            raise InvalidRequest("importMeta.modelFormat", f"{request.model_format!r} is not {MODEL_FORMAT}")
+        self._models.get_set(request.set_id, account_id=caller.account_id)
+        directory = self._buckets.find(request.location, account_id=caller.account_id)
+        try:
+            checkpoint = open_checkpoint(LocalFolder(directory.path, within=directory.root))
+        except BadSource as exc:
+            raise ModelNotSupported(f"{request.location.path!r} cannot be imported: {exc.message}", hint=exc.hint) from exc
+        version = NewVersion(
+            account_id=caller.account_id,
+            set_id=request.set_id,
+            description=request.description,
+            location=request.location,
+            model_format=MODEL_FORMAT,
+            application_type=request.application_type,
+            architecture=checkpoint.architecture,
+            size_bytes=checkpoint.size_bytes,
+            unsupported_reason=_why_not(checkpoint),
+        )
+        return self._models.create_version(version, now=self._clock())
+
+    def get_version(self, caller: Caller, model_id: str) -> ModelVersion:
+        """The version of this id.
+
+        Raises: NoSuchModel.
+        """
+        return self._models.get_version(model_id, account_id=caller.account_id)
+
+    def delete_version(self, caller: Caller, model_id: str) -> None:
+        """Delete a version; an imported one's files are never touched.
+
+        Raises: NoSuchModel, ModelInUse.
+        """
+        self._models.delete_version(model_id, account_id=caller.account_id, now=self._clock())
+
+
+def _why_not(checkpoint: Checkpoint) -> str | None:
+    try:
+        refuse_compressed(checkpoint.config, (tensor.spec for tensor in checkpoint.tensors))
+    except AlreadyCompressed as exc:
+        return exc.message
+    return None

@@ -1,0 +1,51 @@
+"""The services of one process, put together from the settings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from modelpress.service.access import AccessService
+from modelpress.service.clock import Clock, system_clock
+from modelpress.service.models import ModelService
+from modelpress.service.tasks import TaskService
+from modelpress.service.work import WorkService
+from modelpress.settings import Settings
+from modelpress.storage.bucket import Buckets
+from modelpress.store.store import open_store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """What the api, the worker and the operator's commands call."""
+
+    access: AccessService
+    models: ModelService
+    tasks: TaskService
+    work: WorkService
+    #: Whether an indexed read is so cheap that it may run on an event loop.
+    answers_fast: bool
+    clock: Clock
+
+
+@contextmanager
+def open_services(settings: Settings, *, clock: Clock = system_clock) -> Iterator[Services]:
+    """The services over the database and buckets of ``settings``.
+
+    Raises: SettingsError, StoreUnavailable.
+    """
+    settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
+    store = open_store(settings)
+    buckets = Buckets(settings)
+    try:
+        yield Services(
+            access=AccessService(store.keys, clock=clock),
+            models=ModelService(store.models, buckets, clock=clock),
+            tasks=TaskService(store.tasks, store.models, buckets, clock=clock),
+            work=WorkService(store.tasks, store.models, buckets, settings=settings, clock=clock),
+            answers_fast=store.answers_fast,
+            clock=clock,
+        )
+    finally:
+        store.close()

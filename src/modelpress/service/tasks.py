@@ -1,0 +1,98 @@
+"""Compression tasks as callers see them: create, follow, list, stop, delete."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from modelpress.domain.page import Page, PageRequest
+from modelpress.domain.policy import Caller
+from modelpress.domain.recipe import Recipe
+from modelpress.domain.task import NewTask, Task, TaskEvent
+from modelpress.errors import BadSource, ModelNotSupported, NotFound, Unsupported
+from modelpress.service.clock import Clock
+from modelpress.storage.bucket import Buckets
+from modelpress.store.model_store import ModelStore
+from modelpress.store.task_store import TaskStore
+from modelpress.tensors.checkpoint import open_checkpoint
+from modelpress.tensors.folder import LocalFolder
+from modelpress.tensors.plan import make_plan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskRequest:
+    """What creating a task says."""
+
+    name: str
+    description: str
+    source_model_id: str
+    model_set_id: str
+    recipe: Recipe
+
+
+class TaskService:
+    """Compression tasks of the caller's account."""
+
+    def __init__(self, tasks: TaskStore, models: ModelStore, buckets: Buckets, *, clock: Clock) -> None:
+        self._tasks = tasks
+        self._models = models
+        self._buckets = buckets
+        self._clock = clock
+
+    def create(self, caller: Caller, request: TaskRequest) -> Task:
+        """A new task; what can be known from the source's headers is refused here, not later.
+
+        Raises: NoSuchModel, NoSuchModelSet; ModelNotSupported if the source cannot be compressed as asked.
+        """
+        source = self._models.get_version(request.source_model_id, account_id=caller.account_id)
+        self._models.get_set(request.model_set_id, account_id=caller.account_id)
+        if source.unsupported_reason is not None:
+            raise ModelNotSupported(f"{source.id!r} cannot be compressed: {source.unsupported_reason}")
+        try:
+            directory = self._buckets.find(source.location, account_id=caller.account_id)
+            make_plan(open_checkpoint(LocalFolder(directory.path, within=directory.root)), request.recipe)
+        except (BadSource, Unsupported, NotFound) as exc:
+            raise ModelNotSupported(f"{source.id!r} cannot be compressed: {exc.message}", hint=exc.hint) from exc
+        new = NewTask(
+            account_id=caller.account_id,
+            name=request.name,
+            description=request.description,
+            recipe=request.recipe,
+            source_model_id=request.source_model_id,
+            model_set_id=request.model_set_id,
+        )
+        return self._tasks.create(new, now=self._clock())
+
+    def get(self, caller: Caller, task_id: str) -> Task:
+        """The task of this id.
+
+        Raises: NoSuchTask.
+        """
+        return self._tasks.get(task_id, account_id=caller.account_id)
+
+    def history(self, caller: Caller, task_id: str) -> list[TaskEvent]:
+        """The task's events, oldest first.
+
+        Raises: NoSuchTask.
+        """
+        return self._tasks.events(self.get(caller, task_id).id)
+
+    def page(self, caller: Caller, request: PageRequest, *, source_model_id: str | None) -> Page[Task]:
+        """One page of the account's tasks, those of one source model alone if it is named.
+
+        Raises: InvalidMarker.
+        """
+        return self._tasks.page(request, account_id=caller.account_id, source_model_id=source_model_id)
+
+    def cancel(self, caller: Caller, task_id: str) -> None:
+        """Ask for a stop.
+
+        Raises: NoSuchTask, TaskStatusConflict.
+        """
+        self._tasks.ask_stop(task_id, account_id=caller.account_id, now=self._clock())
+
+    def delete(self, caller: Caller, task_id: str) -> None:
+        """Take a final task out of every list; what it produced stays.
+
+        Raises: NoSuchTask, TaskStatusConflict.
+        """
+        self._tasks.delete(task_id, account_id=caller.account_id, now=self._clock())

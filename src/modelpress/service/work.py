@@ -1,0 +1,180 @@
+"""What workers do with tasks: claim, report, publish, fail, let go, and clear away what is left over."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+from modelpress.domain.model import Location
+from modelpress.domain.task import BARREN_ATTEMPTS_ALLOWED, Progress, Statistics, Task, TaskStatus
+from modelpress.errors import BadSource, LeaseLost, NotFound, WorkerLost
+from modelpress.service.clock import Clock
+from modelpress.service.models import MODEL_FORMAT
+from modelpress.settings import Settings
+from modelpress.storage.bucket import Buckets, Directory
+from modelpress.store.model_store import ModelStore, NewVersion
+from modelpress.store.task_store import TaskStore
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assignment:
+    """One attempt: the task as claimed, and where to read and write."""
+
+    task: Task
+    source: Directory
+    staging: Path
+    output: Location
+    architecture: str
+    application_type: str
+    #: What an attempt measured that published the output and died before it could say so; only that is left to do.
+    published: Statistics | None
+
+
+class WorkService:
+    """Tasks as one worker sees them; ``holder`` is its name on the leases."""
+
+    def __init__(
+        self, tasks: TaskStore, models: ModelStore, buckets: Buckets, *, settings: Settings, clock: Clock
+    ) -> None:
+        self._tasks = tasks
+        self._models = models
+        self._buckets = buckets
+        self._lease = timedelta(seconds=settings.lease_seconds)
+        self._retention = timedelta(hours=settings.retention_hours)
+        self._clock = clock
+
+    def claim(self, holder: str) -> Assignment | None:
+        """The next task that needs a worker; those that only need an end (stopped, lost, without source) get it here."""
+        while claimed := self._tasks.claim(holder=holder, lease=self._lease, now=self._clock()):
+            task, source = claimed
+            if task.status is TaskStatus.STOPPING:
+                self.stopped(task)
+                continue
+            if task.barren_attempts > BARREN_ATTEMPTS_ALLOWED:
+                count = task.barren_attempts - 1
+                why = WorkerLost(f"{count} attempts in a row ended without finishing a shard")
+                self.fail(task, why.failed_reason())
+                continue
+            output = self._output_location(task)
+            try:
+                directory = self._buckets.find(source.location, account_id=task.account_id)
+            except NotFound as exc:
+                self.fail(task, BadSource(f"the source is not there any more: {exc.message}").failed_reason())
+                continue
+            return Assignment(
+                task=task,
+                source=directory,
+                staging=self._buckets.staging(task.id),
+                output=output,
+                architecture=source.architecture,
+                application_type=source.application_type,
+                published=task.statistics if self._buckets.path(output).is_dir() else None,
+            )
+        return None
+
+    def report(self, task: Task, progress: Progress, *, fruitful: bool) -> bool:
+        """Write progress and renew the lease; True if a stop was asked for.
+
+        Raises: LeaseLost.
+        """
+        status = self._tasks.report(task, progress, fruitful=fruitful, lease=self._lease, now=self._clock())
+        return status is TaskStatus.STOPPING
+
+    def publish(self, assignment: Assignment, statistics: Statistics) -> bool:
+        """Make the verified staging folder the task's output; False if a stop was asked for first.
+
+        Statistics, then the rename, then the guarded UPDATE: after a crash at any point the next attempt goes on from
+        there, and nothing is published twice, since the output's id was chosen when the task was created.
+
+        Raises: LeaseLost.
+        """
+        task = assignment.task
+        if self._stop_asked(task, statistics):
+            return False
+        output = self._buckets.path(assignment.output)
+        if not output.exists():
+            output.parent.mkdir(parents=True, exist_ok=True)
+            assignment.staging.rename(output)
+            _sync_directory(output.parent)
+        try:
+            self._tasks.succeed(task, _output_version(assignment, statistics), now=self._clock())
+        except LeaseLost:
+            # A stop that was asked for since the look above also ends here; then the task is still ours to stop.
+            if not self._stop_asked(task, statistics):
+                raise
+            return False
+        return True
+
+    def _stop_asked(self, task: Task, statistics: Statistics) -> bool:
+        status = self._tasks.measured(task, statistics, lease=self._lease, now=self._clock())
+        return status is TaskStatus.STOPPING
+
+    def fail(self, task: Task, reason: str) -> None:
+        """End the task as failed and remove what it wrote.
+
+        Raises: LeaseLost.
+        """
+        self._tasks.fail(task, reason=reason, now=self._clock())
+        self._discard(task)
+
+    def stopped(self, task: Task) -> None:
+        """End the task as stopped and remove what it wrote.
+
+        Raises: LeaseLost.
+        """
+        self._tasks.stopped(task, now=self._clock())
+        self._discard(task)
+
+    def _discard(self, task: Task) -> None:
+        self._buckets.remove_staging(task.id)
+        self._buckets.remove_output(self._output_location(task))
+
+    def _output_location(self, task: Task) -> Location:
+        return self._buckets.output_location(account_id=task.account_id, model_id=task.output_model_id)
+
+    def release(self, task: Task, *, why: str, forgive: bool) -> None:
+        """Give the task back to be claimed again, its finished shards kept.
+
+        Raises: LeaseLost.
+        """
+        self._tasks.release(task, why=why, forgive=forgive, now=self._clock())
+
+    def release_holder(self, holder: str) -> int:
+        """End all leases of a worker that is known to be dead."""
+        return self._tasks.release_holder(holder, now=self._clock())
+
+    def sweep(self) -> None:
+        """Remove staging folders of tasks that are final, and outputs whose version was deleted long enough ago."""
+        staged = self._buckets.staged_tasks()
+        for task_id in self._tasks.final_among(staged) if staged else ():
+            self._buckets.remove_staging(task_id)
+        for version in self._models.discarded_outputs(before=self._clock() - self._retention):
+            self._buckets.remove_output(version.location)
+            self._models.mark_files_removed(version.id, now=self._clock())
+
+
+def _output_version(assignment: Assignment, statistics: Statistics) -> NewVersion:
+    task = assignment.task
+    scheme = task.recipe.scheme.name
+    return NewVersion(
+        account_id=task.account_id,
+        set_id=task.model_set_id,
+        description=f"{task.source_model_id} compressed to {scheme} by {task.id}",
+        location=assignment.output,
+        model_format=MODEL_FORMAT,
+        application_type=assignment.application_type,
+        architecture=assignment.architecture,
+        size_bytes=statistics.output_bytes,
+        unsupported_reason=f"it was compressed to {scheme} already",
+    )
+
+
+def _sync_directory(path: Path) -> None:
+    """Make a rename in ``path`` survive power loss."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,134 @@
+"""The settings: one frozen class, filled from flags, then the environment, then a TOML file, then defaults.
+
+``docs/settings.md`` is generated from this class.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from modelpress.errors import SettingsError
+
+PREFIX = "MODELPRESS_"
+
+
+def default_data_directory(environ: Mapping[str, str]) -> Path:
+    """``$XDG_DATA_HOME/modelpress``, else ``~/.local/share/modelpress`` (XDG base directory specification)."""
+    base = environ.get("XDG_DATA_HOME") or os.path.join(environ.get("HOME", "~"), ".local", "share")
+    return Path(base).expanduser() / "modelpress"
+
+
+class BucketSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A named storage root: ``[buckets.NAME]``."""
+
+    url: Annotated[str, Meta(description="where it lies: file:///absolute/path")]
+    accounts: Annotated[tuple[str, ...], Meta(description="account ids that may use it; none named means all")] = ()
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Everything that can be set."""
+
+    data: Annotated[
+        Path,
+        Meta(description="directory of the database, the buckets `local` and `outputs`, logs, keys (0700)"),
+    ]
+    host: Annotated[str, Meta(description="address the server listens on")] = "127.0.0.1"
+    port: Annotated[int, Meta(description="port the server listens on; 0 takes a free one", ge=0, le=65535)] = 8080
+    database: Annotated[
+        str,
+        Meta(description="sqlite:///PATH or postgresql://USER:PASSWORD@HOST/NAME; empty: modelpress.db in `data`"),
+    ] = ""
+    key_file: Annotated[
+        str, Meta(description="file with the key that encrypts secrets in the database; empty: master.key in `data`")
+    ] = ""
+    public_hosts: Annotated[
+        tuple[str, ...],
+        Meta(description="names clients sign instead of the Host header received (a reverse proxy rewrote it)"),
+    ] = ()
+    signature_seconds: Annotated[
+        int, Meta(description="longest life of a request's signature, whatever it claims", ge=1)
+    ] = 1800
+    body_bytes: Annotated[int, Meta(description="largest request body", ge=1024)] = 1_048_576
+    slots: Annotated[int, Meta(description="tasks one worker runs at the same time", ge=1)] = 1
+    threads: Annotated[int, Meta(description="threads of one task; 0: one for each core", ge=0)] = 0
+    lease_seconds: Annotated[
+        float, Meta(description="how long a silent worker keeps its task; renewed every second while it lives", gt=0)
+    ] = 30.0
+    stop_grace_seconds: Annotated[
+        float, Meta(description="after this a task's process that ignores the request to stop is killed", ge=0)
+    ] = 2.0
+    retention_hours: Annotated[
+        float, Meta(description="how long files of deleted, produced model versions are kept", ge=0)
+    ] = 24.0
+    log_level: Annotated[str, Meta(description="debug, info, warning or error", pattern="^(debug|info|warning|error)$")] = (
+        "info"
+    )
+    buckets: Annotated[
+        dict[str, BucketSettings], Meta(description="named storage roots, in the file only: `[buckets.NAME]`")
+    ] = {}
+
+    @property
+    def database_url(self) -> str:
+        """The database to open."""
+        return self.database or f"sqlite:///{self.data / 'modelpress.db'}"
+
+    @property
+    def master_key_path(self) -> Path:
+        """The file of the key that encrypts secrets."""
+        return Path(self.key_file) if self.key_file else self.data / "master.key"
+
+    @property
+    def credentials_path(self) -> Path:
+        """The first access key, made at first start (0600); local commands sign with it."""
+        return self.data / "credentials.json"
+
+    @property
+    def address_path(self) -> Path:
+        """Where a running server tells its address to local commands."""
+        return self.data / "server.json"
+
+
+def load_settings(
+    *, flags: Mapping[str, Any] | None = None, environ: Mapping[str, str] | None = None, config: Path | None = None
+) -> Settings:
+    """Settings from flags, ``MODELPRESS_…`` variables, the TOML file and defaults, the first that has a value winning.
+
+    Raises: SettingsError naming the setting and where it came from.
+    """
+    environ = os.environ if environ is None else environ
+    config = config or (Path(environ[PREFIX + "CONFIG"]) if environ.get(PREFIX + "CONFIG") else None)
+    values: dict[str, Any] = {"data": str(default_data_directory(environ))}
+    values |= _from_file(config) if config else {}
+    values |= _from_environment(environ)
+    values |= {name: str(value) if isinstance(value, Path) else value for name, value in (flags or {}).items() if value is not None}
+    values["data"] = str(Path(values["data"]).expanduser().absolute())
+    try:
+        return msgspec.convert(values, Settings, strict=False, dec_hook=lambda kind, value: kind(value))  # Path
+    except msgspec.ValidationError as exc:
+        raise SettingsError(f"settings: {exc}", hint="docs/settings.md lists every setting") from exc
+
+
+def _from_file(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as exc:
+        raise SettingsError(f"settings file {path}: {exc.strerror}") from exc
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
+        raise SettingsError(f"settings file {path}: {exc}") from exc
+
+
+def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
+    """Settings from variables; an empty variable counts as unset, lists are separated by commas."""
+    found: dict[str, Any] = {}
+    for name in Settings.__struct_fields__:
+        text = environ.get(PREFIX + name.upper(), "")
+        if text and name != "buckets":
+            found[name] = [part.strip() for part in text.split(",")] if name == "public_hosts" else text
+    return found

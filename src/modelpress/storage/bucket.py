@@ -1,0 +1,111 @@
+"""Local buckets: a name, a root directory, and the accounts that may use it.
+
+Two exist without being named in the settings, both under the data directory: ``local``, for models people bring, and
+``outputs``, for those we make. In ``outputs`` every account sees its own directory alone.
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from urllib.parse import unquote, urlsplit
+
+from modelpress.domain.model import Location
+from modelpress.errors import InvalidRequest, NoSuchBucket, NoSuchObject, SettingsError
+from modelpress.settings import BucketSettings, Settings
+
+LOCAL = "local"
+OUTPUTS = "outputs"
+_STAGING = ".staging"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Directory:
+    """A model's directory and the root that nothing in it may lead out of."""
+
+    path: Path
+    root: Path
+
+
+class Buckets:
+    """The buckets of these settings."""
+
+    def __init__(self, settings: Settings) -> None:
+        defaults = {name: BucketSettings(url=(settings.data / name).as_uri()) for name in (LOCAL, OUTPUTS)}
+        named = defaults | settings.buckets
+        self._roots = {name: _root(name, bucket.url) for name, bucket in named.items()}
+        self._accounts = {name: frozenset(bucket.accounts) for name, bucket in named.items()}
+        for name in (LOCAL, OUTPUTS):
+            self._roots[name].mkdir(parents=True, exist_ok=True, mode=0o700)
+
+    def find(self, location: Location, *, account_id: str) -> Directory:
+        """The directory that ``location`` names for this account.
+
+        Raises: NoSuchBucket, also for one the account may not use; NoSuchObject where no directory is, and for another
+        account's output; InvalidRequest for a path that leaves the bucket.
+        """
+        root = self._roots.get(location.bucket)
+        allowed = self._accounts.get(location.bucket, frozenset())
+        if root is None or (allowed and account_id not in allowed):
+            raise NoSuchBucket(location.bucket)
+        relative = _relative(location.path)
+        missing = NoSuchObject(bucket=location.bucket, path=location.path)
+        if location.bucket == OUTPUTS and relative.parts[:1] != (account_id,):
+            raise missing
+        path = (root / relative).resolve()
+        if not path.is_relative_to(root.resolve()) or not path.is_dir():
+            raise missing
+        return Directory(path=path, root=root)
+
+    def root(self, bucket: str) -> Path:
+        """A bucket's root directory.
+
+        Raises: NoSuchBucket.
+        """
+        if bucket not in self._roots:
+            raise NoSuchBucket(bucket)
+        return self._roots[bucket]
+
+    def output_location(self, *, account_id: str, model_id: str) -> Location:
+        """Where a produced version lies."""
+        return Location(bucket=OUTPUTS, path=f"{account_id}/{model_id}")
+
+    def path(self, location: Location) -> Path:
+        """The path of a location, whether there is something or not."""
+        return self._roots[location.bucket] / _relative(location.path)
+
+    def staging(self, task_id: str) -> Path:
+        """A task's folder of finished but unpublished shards; beside the outputs, so that one rename publishes it."""
+        return self._roots[OUTPUTS] / _STAGING / task_id
+
+    def staged_tasks(self) -> list[str]:
+        """The tasks that have a staging folder."""
+        folder = self._roots[OUTPUTS] / _STAGING
+        return sorted(entry.name for entry in folder.iterdir()) if folder.is_dir() else []
+
+    def remove_staging(self, task_id: str) -> None:
+        """Remove a task's staging folder, if there is one."""
+        shutil.rmtree(self.staging(task_id), ignore_errors=True)
+
+    def remove_output(self, location: Location) -> None:
+        """Remove a produced version's files, if they are there."""
+        assert location.bucket == OUTPUTS, "imported sources are never touched"
+        shutil.rmtree(self.path(location), ignore_errors=True)
+
+
+def _root(name: str, url: str) -> Path:
+    parts = urlsplit(url)
+    if parts.scheme != "file" or parts.netloc or not parts.path.startswith("/"):
+        raise SettingsError(f"bucket {name!r}: url {url!r} is not supported", hint="use file:///absolute/path")
+    return Path(unquote(parts.path))
+
+
+def _relative(path: str) -> PurePosixPath:
+    """``path`` below a bucket's root; a slash in front or behind is allowed, since documented samples have it."""
+    relative = PurePosixPath(path.strip("/"))
+    if not relative.parts or ".." in relative.parts or "\0" in path:
+        raise InvalidRequest("importMeta.objectPath", f"{path!r} is not a path below the bucket's root")
+    if relative.parts[0].startswith("."):
+        raise InvalidRequest("importMeta.objectPath", f"{path!r} begins with a dot")
+    return relative

@@ -1,0 +1,190 @@
+"""The tables. Texts with a CHECK instead of native enumerations; times are microseconds since 1970 in UTC."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    CheckConstraint,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    TypeDecorator,
+    text,
+)
+from sqlalchemy.engine import Dialect
+
+from modelpress.domain.task import OPEN, TaskStatus
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+class Instant(TypeDecorator[datetime]):
+    """An aware datetime as integer microseconds, so that both databases compare and keep it alike."""
+
+    impl = BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
+        """Aware datetime to microseconds."""
+        return None if value is None else (value - _EPOCH) // _MICROSECOND
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
+        """Microseconds to an aware datetime in UTC."""
+        return None if value is None else _EPOCH + timedelta(microseconds=value)
+
+
+def _quoted(statuses: frozenset[TaskStatus]) -> str:
+    return ", ".join(f"'{status.value}'" for status in sorted(statuses))
+
+
+def _seq() -> Column[int]:
+    """Orders rows by creation; never leaves the store. AUTOINCREMENT: a number is never used twice."""
+    return Column("seq", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True)
+
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+account = Table(
+    "account",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("name", Text, nullable=False, unique=True),
+    Column("created_at", Instant, nullable=False),
+)
+
+access_key = Table(
+    "access_key",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("account_id", Text, ForeignKey("account.id"), nullable=False),
+    Column("secret", LargeBinary, nullable=False),  # AES-GCM, see secret.py
+    Column("policies", JSON, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("revoked_at", Instant),
+)
+
+model_set = Table(
+    "model_set",
+    metadata,
+    _seq(),
+    Column("id", Text, nullable=False, unique=True),
+    Column("account_id", Text, ForeignKey("account.id"), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("model_type", Text, nullable=False),
+    Column("labels", JSON, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("modified_at", Instant, nullable=False),
+    Column("deleted_at", Instant),
+    sqlite_autoincrement=True,
+)
+Index("ix_model_set_page", model_set.c.account_id, model_set.c.seq)
+Index(
+    "uq_model_set_name",
+    model_set.c.account_id,
+    model_set.c.name,
+    unique=True,
+    sqlite_where=text("deleted_at IS NULL"),
+    postgresql_where=text("deleted_at IS NULL"),
+)
+
+model_version = Table(
+    "model_version",
+    metadata,
+    _seq(),
+    Column("id", Text, nullable=False, unique=True),
+    Column("account_id", Text, ForeignKey("account.id"), nullable=False),
+    Column("set_id", Text, ForeignKey("model_set.id"), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("description", Text, nullable=False),
+    Column("source_type", Text, nullable=False),
+    Column("bucket", Text, nullable=False),
+    Column("path", Text, nullable=False),
+    Column("model_format", Text, nullable=False),
+    Column("application_type", Text, nullable=False),
+    Column("architecture", Text, nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("unsupported_reason", Text),
+    Column("task_id", Text),
+    Column("created_at", Instant, nullable=False),
+    Column("modified_at", Instant, nullable=False),
+    Column("deleted_at", Instant),
+    Column("files_removed_at", Instant),
+    CheckConstraint("source_type IN ('Import', 'Acceleration')", name="source_type"),
+    sqlite_autoincrement=True,
+)
+Index("ix_model_version_set", model_version.c.set_id, model_version.c.seq)
+
+task = Table(
+    "task",
+    metadata,
+    _seq(),
+    Column("id", Text, nullable=False, unique=True),
+    Column("account_id", Text, ForeignKey("account.id"), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("description", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("recipe", JSON, nullable=False),
+    Column("source_model_id", Text, ForeignKey("model_version.id"), nullable=False),
+    Column("model_set_id", Text, ForeignKey("model_set.id"), nullable=False),
+    Column("output_model_id", Text, nullable=False, unique=True),
+    Column("reason", Text, nullable=False, server_default=""),
+    # The number of the run that holds the task: every write of a worker names it, so a stale worker writes nothing.
+    Column("attempt", Integer, nullable=False, server_default="0"),
+    Column("barren_attempts", Integer, nullable=False, server_default="0"),
+    Column("holder", Text),
+    Column("lease_until", Instant),
+    Column("stage", Text, nullable=False, server_default=""),
+    Column("percent", Integer, nullable=False, server_default="0"),
+    Column("statistics", JSON),
+    Column("created_at", Instant, nullable=False),
+    Column("started_at", Instant),
+    Column("finished_at", Instant),
+    Column("deleted_at", Instant),
+    CheckConstraint(f"status IN ({_quoted(frozenset(TaskStatus))})", name="status"),
+    CheckConstraint("percent BETWEEN 0 AND 100", name="percent"),
+    sqlite_autoincrement=True,
+)
+# A page is one range scan of one of these, whatever the filter; tombstones are not in them.
+_LIVE = text("deleted_at IS NULL")
+Index("ix_task_page", task.c.account_id, task.c.seq, sqlite_where=_LIVE, postgresql_where=_LIVE)
+Index(
+    "ix_task_page_source",
+    task.c.account_id,
+    task.c.source_model_id,
+    task.c.seq,
+    sqlite_where=_LIVE,
+    postgresql_where=_LIVE,
+)
+_UNDONE = text(f"status IN ({_quoted(OPEN)})")
+Index("ix_task_open", task.c.seq, sqlite_where=_UNDONE, postgresql_where=_UNDONE)
+
+task_event = Table(
+    "task_event",
+    metadata,
+    _seq(),
+    Column("task_id", Text, ForeignKey("task.id"), nullable=False),
+    Column("at", Instant, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("message", Text, nullable=False),
+    sqlite_autoincrement=True,
+)
+Index("ix_task_event_task", task_event.c.task_id, task_event.c.seq)

@@ -1,0 +1,268 @@
+"""Compression tasks: what callers ask for, and what workers do with them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection
+
+from modelpress.domain.identifier import MODEL, TASK, new_id
+from modelpress.domain.model import ModelVersion, SourceType
+from modelpress.domain.page import Page, PageRequest
+from modelpress.domain.task import FINAL, NewTask, Progress, Statistics, Task, TaskEvent, TaskStatus
+from modelpress.errors import LeaseLost, NoSuchModel, NoSuchModelSet, NoSuchTask, TaskStatusConflict
+from modelpress.store import statement
+from modelpress.store.database import Database
+from modelpress.store.model_store import NewVersion, add_version
+from modelpress.store.paging import read_page
+from modelpress.store.row import to_event, to_task, to_version
+
+_S = TaskStatus
+_LONG_AGO = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
+
+
+class TaskStore:
+    """Tasks of all accounts. Callers' methods name the account, workers' methods the attempt that holds the task."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    # --- callers ---------------------------------------------------------------------------------------------
+
+    def create(self, new: NewTask, *, now: datetime) -> Task:
+        """A new task, ``creating``.
+
+        Raises: NoSuchModel, NoSuchModelSet if the source or the set to fill is not the account's (any more).
+        """
+        columns = {
+            "id": new_id(TASK),
+            "account_id": new.account_id,
+            "name": new.name,
+            "description": new.description,
+            "status": _S.CREATING.value,
+            "recipe": new.recipe.as_json(),
+            "source_model_id": new.source_model_id,
+            "model_set_id": new.model_set_id,
+            "output_model_id": new_id(MODEL),
+            "created_at": now,
+        }
+        owner = {"account_id": new.account_id}
+        with self._database.write() as connection:
+            if connection.execute(statement.LOCK_SET, {"set_id": new.model_set_id, **owner}).first() is None:
+                raise NoSuchModelSet(new.model_set_id)
+            if connection.execute(statement.LOCK_VERSION, {"model_id": new.source_model_id, **owner}).first() is None:
+                raise NoSuchModel(new.source_model_id)
+            task = to_task(connection.execute(statement.INSERT_TASK, columns).one())
+            _note(connection, task.id, status=_S.CREATING, attempt=0, message="accepted", now=now)
+        return task
+
+    def get(self, task_id: str, *, account_id: str) -> Task:
+        """The task of this id.
+
+        Raises: NoSuchTask, also for a deleted one and for another account's.
+        """
+        with self._database.read() as connection:
+            row = connection.execute(statement.TASK, {"task_id": task_id, "account_id": account_id}).first()
+        if row is None:
+            raise NoSuchTask(task_id)
+        return to_task(row)
+
+    def events(self, task_id: str) -> list[TaskEvent]:
+        """The task's history, oldest first."""
+        with self._database.read() as connection:
+            return [to_event(row) for row in connection.execute(statement.EVENTS, {"task_id": task_id})]
+
+    def page(self, request: PageRequest, *, account_id: str, source_model_id: str | None = None) -> Page[Task]:
+        """One page of the account's tasks, in order of creation or its reverse.
+
+        Raises: InvalidMarker if the account never had a task of the marker's id.
+        """
+        filtered = source_model_id is not None
+        with self._database.read() as connection:
+            rows, next_marker = read_page(
+                connection,
+                statement.TASK_PAGE[filtered, request.reverse],
+                marked=statement.MARKED_TASK,
+                request=request,
+                parameters={"account_id": account_id} | ({"source_model_id": source_model_id} if filtered else {}),
+            )
+        return Page(items=tuple(to_task(row) for row in rows), next_marker=next_marker)
+
+    def ask_stop(self, task_id: str, *, account_id: str, now: datetime) -> TaskStatus:
+        """Stop a waiting task at once; ask the worker of a running one. Asking again changes nothing.
+
+        Raises: NoSuchTask; TaskStatusConflict if it is final.
+        """
+        with self._database.write() as connection:
+            self._must_exist(connection, task_id, account_id)
+            asked = {"task_id": task_id, "now": now}
+            if connection.execute(statement.STOP_WAITING, asked).rowcount:
+                status = _S.STOPPED
+            elif connection.execute(statement.STOP_RUNNING, {"task_id": task_id}).rowcount:
+                status = _S.STOPPING
+            else:
+                status = _status(connection, task_id)
+                if status in FINAL:
+                    raise TaskStatusConflict(task_id, status=status.value, wanted="it cannot be stopped any more")
+                return status
+            _note(connection, task_id, status=status, attempt=0, message="a stop was asked for", now=now)
+        return status
+
+    def delete(self, task_id: str, *, account_id: str, now: datetime) -> None:
+        """Take a final task out of every list; its row stays, so that its id still marks a place.
+
+        Raises: NoSuchTask; TaskStatusConflict unless it is final.
+        """
+        with self._database.write() as connection:
+            self._must_exist(connection, task_id, account_id)
+            if not connection.execute(statement.DELETE_TASK, {"task_id": task_id, "now": now}).rowcount:
+                status = _status(connection, task_id)
+                raise TaskStatusConflict(task_id, status=status.value, wanted="stop it before deleting it")
+
+    def _must_exist(self, connection: Connection, task_id: str, account_id: str) -> None:
+        if connection.execute(statement.TASK, {"task_id": task_id, "account_id": account_id}).first() is None:
+            raise NoSuchTask(task_id)
+
+    # --- workers ---------------------------------------------------------------------------------------------
+
+    def claim(self, *, holder: str, lease: timedelta, now: datetime) -> tuple[Task, ModelVersion] | None:
+        """The oldest task that waits or whose lease ended, now held by ``holder``, and the version it reads.
+
+        The attempt is counted as barren until ``report`` says otherwise.
+        """
+        with self._database.write() as connection:
+            row = connection.execute(
+                statement.CLAIM[self._database.dialect], {"holding": holder, "now": now, "until": now + lease}
+            ).first()
+            if row is None:
+                return None
+            task = to_task(row)
+            message = f"attempt {task.attempt} begins"
+            _note(connection, task.id, status=task.status, attempt=task.attempt, message=message, now=now)
+            source = connection.execute(statement.ANY_VERSION, {"model_id": task.source_model_id}).one()
+        return task, to_version(source)
+
+    def report(self, task: Task, progress: Progress, *, fruitful: bool, lease: timedelta, now: datetime) -> TaskStatus:
+        """Write progress and renew the lease; the status that comes back is ``stopping`` where a stop was asked for.
+
+        Raises: LeaseLost.
+        """
+        parameters = {
+            "task_id": task.id,
+            "by_attempt": task.attempt,
+            "new_stage": progress.stage,
+            "new_percent": progress.percent,
+            "fruitful": fruitful,
+            "until": now + lease,
+        }
+        with self._database.write() as connection:
+            status = connection.execute(statement.REPORT, parameters).scalar_one_or_none()
+        return _still_held(task, status)
+
+    def measured(self, task: Task, statistics: Statistics, *, lease: timedelta, now: datetime) -> TaskStatus:
+        """Write what an attempt measured, before its output is published.
+
+        Raises: LeaseLost.
+        """
+        parameters = {
+            "task_id": task.id,
+            "by_attempt": task.attempt,
+            "measured": asdict(statistics),
+            "until": now + lease,
+        }
+        with self._database.write() as connection:
+            status = connection.execute(statement.MEASURED, parameters).scalar_one_or_none()
+        return _still_held(task, status)
+
+    def succeed(self, task: Task, output: NewVersion, *, now: datetime) -> None:
+        """The task is done and its output a model version, both in one transaction.
+
+        Raises: LeaseLost, also when a stop was asked for before this.
+        """
+        with self._database.write() as connection:
+            _finish(connection, task, to=_S.SUCCEEDED, message=f"model {task.output_model_id} is ready", now=now)
+            parameters = {"set_id": task.model_set_id, "account_id": task.account_id}
+            owner = connection.execute(statement.LOCK_SET, parameters).one()
+            add_version(
+                connection,
+                output,
+                set_name=owner.name,
+                model_id=task.output_model_id,
+                source=SourceType.ACCELERATION,
+                task=task.id,
+                now=now,
+            )
+
+    def fail(self, task: Task, *, reason: str, now: datetime) -> None:
+        """The task failed for ``reason``, a class and a sentence.
+
+        Raises: LeaseLost.
+        """
+        with self._database.write() as connection:
+            _finish(connection, task, to=_S.FAILED, message=reason, now=now)
+
+    def stopped(self, task: Task, *, now: datetime) -> None:
+        """The worker let go of a task it was asked to stop.
+
+        Raises: LeaseLost.
+        """
+        with self._database.write() as connection:
+            _finish(connection, task, to=_S.STOPPED, message="stopped", now=now)
+
+    def release(self, task: Task, *, why: str, forgive: bool, now: datetime) -> None:
+        """Give the task back to be claimed again; ``forgive`` where the attempt is not to blame for having no result.
+
+        Raises: LeaseLost.
+        """
+        parameters = {"task_id": task.id, "by_attempt": task.attempt, "ended": _LONG_AGO, "forgiven": int(forgive)}
+        with self._database.write() as connection:
+            row = connection.execute(statement.RELEASE, parameters).first()
+            if row is None:
+                raise _lost(task)
+            _note(connection, task.id, status=_S(row.status), attempt=task.attempt, message=why, now=now)
+
+    def release_holder(self, holder: str, *, now: datetime) -> int:
+        """End all leases of a holder that is known to be dead; how many there were."""
+        with self._database.write() as connection:
+            rows = connection.execute(statement.RELEASE_HOLDER, {"dead_holder": holder, "ended": _LONG_AGO}).all()
+            for row in rows:
+                message = "its worker died"
+                _note(connection, row.id, status=_S(row.status), attempt=row.attempt, message=message, now=now)
+        return len(rows)
+
+    def final_among(self, task_ids: Iterable[str]) -> set[str]:
+        """Which of these tasks are final."""
+        with self._database.read() as connection:
+            return set(connection.execute(statement.FINAL_TASKS, {"task_ids": list(task_ids)}).scalars())
+
+
+def _note(
+    connection: Connection, task_id: str, *, status: TaskStatus, attempt: int, message: str, now: datetime
+) -> None:
+    event = {"task_id": task_id, "at": now, "status": status.value, "attempt": attempt, "message": message}
+    connection.execute(statement.INSERT_EVENT, event)
+
+
+def _finish(connection: Connection, task: Task, *, to: TaskStatus, message: str, now: datetime) -> None:
+    parameters = {"task_id": task.id, "by_attempt": task.attempt, "now": now}
+    if to is _S.FAILED:
+        parameters["why"] = message
+    if connection.execute(statement.FINISH[to], parameters).first() is None:
+        raise _lost(task)
+    _note(connection, task.id, status=to, attempt=task.attempt, message=message, now=now)
+
+
+def _status(connection: Connection, task_id: str) -> TaskStatus:
+    return _S(connection.execute(statement.TASK_STATUS, {"task_id": task_id}).scalar_one())
+
+
+def _still_held(task: Task, status: str | None) -> TaskStatus:
+    if status is None:
+        raise _lost(task)
+    return _S(status)
+
+
+def _lost(task: Task) -> LeaseLost:
+    return LeaseLost(f"attempt {task.attempt} of task {task.id} does not hold it any more")

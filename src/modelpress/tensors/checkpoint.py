@@ -1,0 +1,188 @@
+"""A Hugging Face model directory, known from config.json and the headers of its safetensors files alone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from modelpress.errors import BadSource
+from modelpress.tensors.already_compressed import refuse_compressed
+from modelpress.tensors.folder import Folder, read_all
+from modelpress.tensors.header import StoredTensor, read_header
+
+CONFIG = "config.json"
+INDEX = "model.safetensors.index.json"
+SINGLE = "model.safetensors"
+#: What modelpress itself puts beside its output; that of an earlier run is not carried over.
+REPORT = "modelpress.json"
+
+#: Real ones have a few kB; a config is parsed wholly into memory.
+LARGEST_CONFIG_BYTES = 10_000_000
+#: The index of a model with a million tensors has about 100 MB.
+LARGEST_INDEX_BYTES = 200_000_000
+MOST_SHARDS = 10_000
+
+#: Formats that run code when they are loaded.
+_PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt")
+#: The same weights in other clothes: not read, and not carried over.
+_OTHER_WEIGHTS = (
+    *_PICKLES,
+    ".safetensors",
+    ".safetensors.index.json",
+    ".bin.index.json",
+    ".gguf",
+    ".h5",
+    ".msgpack",
+    ".onnx",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SideFile:
+    """A file carried over as it is: tokenizer, generation settings, chat template, licence, …"""
+
+    name: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoint:
+    """A model before its data is read. ``size_bytes`` counts config, weights and side files."""
+
+    config: Mapping[str, Any]
+    architecture: str
+    #: In the order of files, then of their bytes.
+    tensors: tuple[StoredTensor, ...]
+    shards: tuple[str, ...]
+    side_files: tuple[SideFile, ...]
+    #: Files that are neither read nor carried over: remote code, pickles, weights in other formats.
+    left_out: tuple[str, ...]
+    size_bytes: int
+    #: Of every file that is read, by name.
+    fingerprints: Mapping[str, str]
+
+
+def open_checkpoint(folder: Folder) -> Checkpoint:
+    """What ``folder`` holds, every header checked and no weight read.
+
+    Raises: BadSource saying why it is not a sound model directory; AlreadyCompressed if it was quantized before.
+    """
+    names = folder.names()
+    config = _read_config(folder, names)
+    shards, index = _weight_files(folder, names)
+    tensors = tuple(tensor for shard in shards for tensor in read_header(folder, shard))
+    _check_once(tensors)
+    if index is not None:
+        _check_index(index, tensors)
+    refuse_compressed(config, (tensor.spec for tensor in tensors))
+    side_files, left_out = _other_files(folder, names, shards)
+    read = (CONFIG, *shards, *(side.name for side in side_files))
+    return Checkpoint(
+        config=config,
+        architecture=_architecture(config),
+        tensors=tensors,
+        shards=shards,
+        side_files=side_files,
+        left_out=left_out,
+        size_bytes=sum(folder.size(name) for name in read),
+        fingerprints={name: folder.fingerprint(name) for name in read},
+    )
+
+
+def _read_config(folder: Folder, names: list[str]) -> Mapping[str, Any]:
+    if CONFIG not in names:
+        if "adapter_config.json" in names:
+            raise BadSource(
+                "this is an adapter, not a model: it has no config.json", hint="merge it into its base model"
+            )
+        raise BadSource(
+            "not a model directory: it has no config.json", hint="give the directory that holds config.json"
+        )
+    return _read_object(folder, CONFIG, limit_bytes=LARGEST_CONFIG_BYTES)
+
+
+def _read_object(folder: Folder, name: str, *, limit_bytes: int) -> dict[str, Any]:
+    try:
+        value = json.loads(read_all(folder, name, limit_bytes=limit_bytes))
+    except (ValueError, RecursionError) as exc:
+        raise BadSource(f"{name} is not JSON: {exc}") from exc
+    if not isinstance(value, dict):
+        raise BadSource(f"{name} is not a JSON object")
+    return value
+
+
+def _architecture(config: Mapping[str, Any]) -> str:
+    named = config.get("architectures")
+    return named[0] if isinstance(named, list) and named and isinstance(named[0], str) else ""
+
+
+def _weight_files(folder: Folder, names: list[str]) -> tuple[tuple[str, ...], dict[str, str] | None]:
+    """The shards by name, and the index if they come with one; what transformers prefers is preferred."""
+    if SINGLE in names:
+        return (SINGLE,), None
+    if INDEX in names:
+        index = _read_index(folder, names)
+        return tuple(sorted(set(index.values()))), index
+    found = [name for name in names if name.endswith(".safetensors")]
+    if len(found) == 1:
+        return (found[0],), None
+    if found:
+        raise BadSource(f"it has {len(found)} safetensors files, but neither {SINGLE} nor {INDEX}")
+    pickles = [name for name in names if name.endswith(_PICKLES)]
+    if pickles:
+        raise BadSource(
+            f"its weights are pickles ({', '.join(pickles[:3])}), which run code when loaded; they are never opened",
+            hint="convert the model to safetensors first, for example with save_pretrained of transformers",
+        )
+    raise BadSource(
+        "not a model directory: it has no safetensors file", hint=f"weights are looked for in {SINGLE} or {INDEX}"
+    )
+
+
+def _read_index(folder: Folder, names: list[str]) -> dict[str, str]:
+    weight_map = _read_object(folder, INDEX, limit_bytes=LARGEST_INDEX_BYTES).get("weight_map")
+    if not isinstance(weight_map, dict) or not weight_map or not all(isinstance(v, str) for v in weight_map.values()):
+        raise BadSource(f"{INDEX} has no weight_map from tensors to files")
+    files = set(weight_map.values())
+    if len(files) > MOST_SHARDS:
+        raise BadSource(f"{INDEX} names {len(files)} files, more than the {MOST_SHARDS} that are accepted")
+    for file in sorted(files):
+        if "/" in file or "\\" in file or file in {"", ".", ".."}:
+            raise BadSource(f"{INDEX} names the file {file!r}, which is not in the model directory itself")
+        if not file.endswith(".safetensors"):
+            raise BadSource(f"{INDEX} names {file!r}, which is not a safetensors file")
+        if file not in names:
+            raise BadSource(f"{INDEX} names {file!r}, which is missing", hint="the download may be incomplete")
+    return weight_map
+
+
+def _check_once(tensors: tuple[StoredTensor, ...]) -> None:
+    files: dict[str, str] = {}
+    for tensor in tensors:
+        first = files.setdefault(tensor.spec.name, tensor.file)
+        if first != tensor.file:
+            raise BadSource(f"tensor {tensor.spec.name!r} is in both {first} and {tensor.file}")
+
+
+def _check_index(index: Mapping[str, str], tensors: tuple[StoredTensor, ...]) -> None:
+    files = {tensor.spec.name: tensor.file for tensor in tensors}
+    for name, file in index.items():
+        if files.get(name) != file:
+            found = f"but it is in {files[name]}" if name in files else "which does not have it"
+            raise BadSource(f"{INDEX} says that tensor {name!r} is in {file}, {found}")
+
+
+def _other_files(
+    folder: Folder, names: list[str], shards: tuple[str, ...]
+) -> tuple[tuple[SideFile, ...], tuple[str, ...]]:
+    carried, left_out = [], []
+    for name in names:
+        if name in {CONFIG, INDEX, REPORT, *shards} or name.startswith("."):
+            continue
+        if name.endswith((".py", *_OTHER_WEIGHTS)):
+            left_out.append(name)
+        else:
+            carried.append(SideFile(name=name, size_bytes=folder.size(name)))
+    return tuple(carried), tuple(left_out)

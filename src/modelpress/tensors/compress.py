@@ -1,0 +1,135 @@
+"""Carries out a plan: one pass over the source, in pieces, each written at its place in its shard.
+
+The plan fixes every byte's place, so pieces need no order: threads take them as they come, memory holds one piece a
+thread, and the bytes are the same for any number of threads.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from pathlib import Path
+
+from modelpress.domain.task import Progress
+from modelpress.tensors.checkpoint import SideFile
+from modelpress.tensors.folder import Folder
+from modelpress.tensors.piece import PIECE_BYTES, Piece, Workbench, carry_out, pieces_of
+from modelpress.tensors.plan import Plan, PlannedShard
+from modelpress.tensors.staging import check_space, missing_shards, prepare
+from modelpress.tensors.writer import NewFile, sync_directory, write_file
+
+#: Pieces handed out for each thread, so that none waits while the calling thread reports.
+_HANDED_OUT = 2
+
+
+def compress(
+    plan: Plan, folder: Folder, destination: Path, *, report: Callable[[Progress], None], threads: int | None = None
+) -> int:
+    """Write ``plan``'s output into the staging directory ``destination``; the number of shards that were there.
+
+    ``destination`` keeps a manifest by which a later call knows its own work; :func:`modelpress.tensors.staging.seal`
+    takes it away after publishing. ``report`` is called in the calling thread after each piece, and may raise to stop:
+    the exception comes through, whole shards stay, nothing half-written does.
+
+    Bound:  memory is one piece and its result a thread (8 MiB, or one row if that is larger), whatever the model.
+    Raises: BadSource for a source that lies or holds NaN or infinity; DiskFull; Unsupported if ``destination`` holds
+            files that are not modelpress's own.
+    """
+    prepare(destination, plan.digest)
+    missing = missing_shards(destination, plan.shards)
+    check_space(destination, _needed_bytes(plan, missing))
+    count = threads or os.cpu_count() or 1
+    counter = _Counter(plan, missing, report)
+    counter.tell()
+    with ThreadPoolExecutor(max_workers=count, thread_name_prefix="compress") as executor:
+        crew = _Crew(executor=executor, handed_out=_HANDED_OUT * count, bench=Workbench())
+        for shard in missing:
+            _write_shard(shard, folder, destination / shard.name, crew=crew, counter=counter)
+    for side_file in plan.side_files:
+        _copy_side_file(side_file, folder, destination)
+    for document in plan.documents:
+        write_file(destination / document.name, document.content)
+    sync_directory(destination)
+    return len(plan.shards) - len(missing)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Crew:
+    """The threads, how many pieces they are given at a time, and their buffers."""
+
+    executor: Executor
+    handed_out: int
+    bench: Workbench
+
+
+class _Counter:
+    """Counts what is done, and tells."""
+
+    def __init__(self, plan: Plan, missing: Sequence[PlannedShard], report: Callable[[Progress], None]) -> None:
+        self._report = report
+        self._total = plan.tensor_bytes
+        self._done = self._total - sum(step.source.spec.size_bytes for shard in missing for step in shard.steps)
+        self._shards_done = len(plan.shards) - len(missing)
+
+    def piece_done(self, piece: Piece) -> None:
+        self._done += piece.source_bytes
+        self.tell()
+
+    def shard_done(self) -> None:
+        self._shards_done += 1
+        self.tell()
+
+    def tell(self) -> None:
+        self._report(
+            Progress(
+                stage="compressing",
+                percent=99 * self._done // max(1, self._total),
+                bytes_done=self._done,
+                bytes_total=self._total,
+                shards_done=self._shards_done,
+            )
+        )
+
+
+def _write_shard(shard: PlannedShard, folder: Folder, path: Path, *, crew: _Crew, counter: _Counter) -> None:
+    waiting: deque[tuple[Piece, Future[None]]] = deque()
+
+    def collect() -> None:
+        piece, future = waiting.popleft()
+        future.result()
+        counter.piece_done(piece)
+
+    with NewFile(path, size_bytes=shard.size_bytes) as new:
+        new.write_at(0, shard.header)
+        try:
+            for piece in pieces_of(shard):
+                waiting.append((piece, crew.executor.submit(carry_out, piece, shard, folder, new, crew.bench)))
+                if len(waiting) == crew.handed_out:
+                    collect()
+            while waiting:
+                collect()
+        finally:
+            # The file must outlive the pieces that write to it: its descriptor may be another file's a moment later.
+            futures = [future for _, future in waiting]
+            for future in futures:
+                future.cancel()
+            wait(futures)
+        new.commit()
+    counter.shard_done()
+
+
+def _copy_side_file(side_file: SideFile, folder: Folder, destination: Path) -> None:
+    with NewFile(destination / side_file.name, size_bytes=side_file.size_bytes) as new:
+        for start in range(0, side_file.size_bytes, PIECE_BYTES):
+            buffer = memoryview(bytearray(min(PIECE_BYTES, side_file.size_bytes - start)))
+            folder.read_into(side_file.name, start, buffer)
+            new.write_at(start, buffer)
+        new.commit()
+
+
+def _needed_bytes(plan: Plan, missing: Sequence[PlannedShard]) -> int:
+    there = sum(shard.size_bytes for shard in plan.shards) - sum(shard.size_bytes for shard in missing)
+    return plan.output_bytes - there

@@ -1,0 +1,77 @@
+"""How many input columns share a scale: one answer for the whole model, since servers fuse layers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from modelpress.domain.recipe import Recipe
+from modelpress.domain.scheme import GROUP_SIZES
+from modelpress.errors import Unsupported
+
+_NAMES_SHOWN = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grouping:
+    """``size`` columns share a scale, or all of a row where it is None; ``notes`` tell why."""
+
+    size: int | None
+    notes: tuple[str, ...]
+
+
+def choose_grouping(recipe: Recipe, columns: Mapping[str, int]) -> Grouping:
+    """The grouping for weights of these widths: the recipe's wish, else the scheme's rule (design.md, section 6).
+
+    Raises: Unsupported if a group size was asked for that does not divide every width.
+    """
+    asked = recipe.group_size
+    if asked == "channel":
+        return Grouping(size=None, notes=("Each output row has one scale, as asked.",))
+    if asked is not None:
+        return _asked(asked, recipe, columns)
+    if recipe.scheme.grouping == "channel":
+        return Grouping(size=None, notes=("Each output row has one scale.",))
+    for size in GROUP_SIZES:
+        if not _undivided(size, columns):
+            break
+    else:
+        size = None
+    return Grouping(size=size, notes=(_reason(size, columns),))
+
+
+def _asked(size: int, recipe: Recipe, columns: Mapping[str, int]) -> Grouping:
+    undivided = _undivided(size, columns)
+    if undivided:
+        raise Unsupported(
+            f"groups of {size} columns do not divide the input width of {len(undivided)} of {len(columns)} layers: "
+            + _some(undivided, columns),
+            hint="leave the group size out to let modelpress choose, or ask for 'channel'",
+        )
+    notes = [f"Groups of {size} columns share a scale, as asked."]
+    if recipe.scheme.activation_bits < 16:
+        notes.append(
+            "Servers load weights with 8-bit activations only with one scale an output row; transformers loads these."
+        )
+    elif size not in GROUP_SIZES:
+        notes.append(f"Servers have kernels for groups of {', '.join(map(str, GROUP_SIZES))}; transformers loads any.")
+    return Grouping(size=size, notes=tuple(notes))
+
+
+def _reason(size: int | None, columns: Mapping[str, int]) -> str:
+    larger = [wider for wider in GROUP_SIZES if size is None or wider > size]
+    chosen = "Each output row has one scale" if size is None else f"Groups of {size} columns share a scale"
+    if not larger:
+        return f"{chosen}."
+    undivided = _undivided(larger[-1], columns)
+    return f"{chosen}: {larger[-1]} does not divide the input width of {_some(undivided, columns)}."
+
+
+def _undivided(size: int, columns: Mapping[str, int]) -> list[str]:
+    return [name for name, width in columns.items() if width % size]
+
+
+def _some(names: list[str], columns: Mapping[str, int]) -> str:
+    shown = ", ".join(f"{name} ({columns[name]})" for name in names[:_NAMES_SHOWN])
+    rest = len(names) - _NAMES_SHOWN
+    return f"{shown} and {rest} more" if rest > 0 else shown

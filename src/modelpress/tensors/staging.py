@@ -1,0 +1,80 @@
+"""A staging directory: finished files of one plan, and a manifest that tells which plan.
+
+The manifest has a dot name and stays until :func:`seal`, called on the published directory: were it taken away before,
+a worker killed between the two would have to start over.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+from modelpress.errors import DiskFull, Unsupported
+from modelpress.tensors.plan import PlannedShard
+from modelpress.tensors.writer import PARTIAL, write_file
+
+MANIFEST = ".modelpress-manifest.json"
+
+_LARGEST_MANIFEST_BYTES = 10_000
+
+
+def prepare(directory: Path, digest: str) -> None:
+    """Make ``directory`` ready for the plan of this digest; finished files of the same plan stay.
+
+    Raises: Unsupported if it holds files that are not ours to delete.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    found = _digest_in(directory)
+    if found is None and any(directory.iterdir()):
+        raise Unsupported(
+            f"{directory} is not empty, and nothing tells that its files are modelpress's own",
+            hint="give a new or an empty directory",
+        )
+    if found != digest:
+        for entry in directory.iterdir():
+            if entry.name != MANIFEST:
+                _remove(entry)
+        # Last, so that a kill on the way leaves a directory that is known for ours.
+        write_file(directory / MANIFEST, json.dumps({"digest": digest}).encode())
+    for partial in directory.glob(f"*{PARTIAL}"):
+        partial.unlink(missing_ok=True)
+
+
+def missing_shards(directory: Path, shards: tuple[PlannedShard, ...]) -> list[PlannedShard]:
+    """The shards that are not there yet; one that is there is whole."""
+    return [shard for shard in shards if not (directory / shard.name).exists()]
+
+
+def check_space(directory: Path, needed_bytes: int) -> None:
+    """Nothing, if ``needed_bytes`` are free now. Better refused at once than after an hour.
+
+    Raises: DiskFull with both numbers.
+    """
+    free_bytes = shutil.disk_usage(directory).free
+    if free_bytes < needed_bytes:
+        raise DiskFull(f"{directory} needs {needed_bytes} bytes more, and {free_bytes} are free")
+
+
+def seal(directory: Path) -> None:
+    """Take the manifest away, so that only the product is left. May be repeated."""
+    (directory / MANIFEST).unlink(missing_ok=True)
+
+
+def _digest_in(directory: Path) -> str | None:
+    """The digest of the manifest; "" for a manifest that cannot be understood, None for no manifest."""
+    try:
+        with (directory / MANIFEST).open("rb") as file:
+            manifest = json.loads(file.read(_LARGEST_MANIFEST_BYTES))
+    except FileNotFoundError:
+        return None
+    except ValueError:
+        return ""
+    return str(manifest.get("digest", "")) if isinstance(manifest, dict) else ""
+
+
+def _remove(entry: Path) -> None:
+    if entry.is_dir() and not entry.is_symlink():
+        shutil.rmtree(entry)
+    else:
+        entry.unlink(missing_ok=True)

@@ -1,0 +1,80 @@
+"""Files that appear whole or not at all: written beside their place, made durable, then renamed."""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+
+from modelpress.errors import DiskFull, InternalFailure
+
+PARTIAL = ".partial"
+
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+
+class NewFile:
+    """A file of ``size_bytes`` on its way to ``path``, filled in any order; several threads may write at once.
+
+    As a context manager it is gone unless ``commit`` was called. Raises: DiskFull naming the path and the bytes.
+    """
+
+    def __init__(self, path: Path, *, size_bytes: int) -> None:
+        self._path = path
+        self._size_bytes = size_bytes
+        # Its own name each time: a worker that lost its lease may still be writing this file.
+        self._partial = path.with_name(f"{path.name}.{secrets.token_hex(4)}{PARTIAL}")
+        with self._troubles():
+            self._descriptor = os.open(self._partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+
+    def write_at(self, offset: int, data: bytes | memoryview) -> None:
+        """Put all of ``data`` at ``offset``."""
+        rest = memoryview(data)
+        with self._troubles():
+            while len(rest):
+                done = os.pwrite(self._descriptor, rest, offset)
+                rest, offset = rest[done:], offset + done
+
+    def commit(self) -> None:
+        """Make the content durable, then give the file its name: a file of that name is whole."""
+        with self._troubles():
+            os.fsync(self._descriptor)
+            self._partial.replace(self._path)
+
+    def __enter__(self) -> NewFile:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        os.close(self._descriptor)
+        self._partial.unlink(missing_ok=True)
+
+    @contextmanager
+    def _troubles(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as exc:
+            if exc.errno in _FULL:
+                raise DiskFull(f"no space for {self._path}, which needs {self._size_bytes} bytes") from exc
+            raise InternalFailure(f"{self._path} cannot be written: {exc.strerror}") from exc
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """A small file with this content, whole or not at all."""
+    with NewFile(path, size_bytes=len(content)) as new:
+        new.write_at(0, content)
+        new.commit()
+
+
+def sync_directory(path: Path) -> None:
+    """Make renames in a directory durable."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

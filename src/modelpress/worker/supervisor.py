@@ -1,0 +1,225 @@
+"""The supervisor: claims tasks, runs each attempt as a process, keeps its lease, stops it when asked.
+
+It lives between four deaths. Its attempt's process dies: the task is given back and claimed again. It dies itself: its
+processes die with it, and the next supervisor of the same name ends its leases at the start, since that name is held by
+a lock on the data directory. The server dies: the supervisor dies with it. The database goes away for longer than the
+lease: the process is ended, for another worker may have the task by then.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import secrets
+import signal
+import socket
+import sys
+import time
+from pathlib import Path
+
+import structlog
+
+from modelpress.domain.task import Progress, Statistics
+from modelpress.errors import DiskFull, InternalFailure, LeaseLost, StoreUnavailable
+from modelpress.runners.local import LocalProcess
+from modelpress.service.work import Assignment, WorkService
+from modelpress.settings import Settings
+
+_log = structlog.get_logger("modelpress.worker")
+
+_LOOK_SECONDS = 0.1
+_CLAIM_SECONDS = 0.5
+_REPORT_SECONDS = 1.0
+_SWEEP_SECONDS = 600.0
+_STARTING = Progress(stage="starting", percent=0, bytes_done=0, bytes_total=0, shards_done=0)
+
+
+class _Attempt:
+    """One running process and what it last told."""
+
+    def __init__(self, assignment: Assignment, process: LocalProcess) -> None:
+        self.assignment = assignment
+        self.process = process
+        self.progress = _STARTING
+        self.reported_at = self.renewed_at = time.monotonic()
+        self.shards_at_start: int | None = None
+        self.done: Statistics | None = None
+        self.failed: str | None = None
+        self.stop_asked_at: float | None = None
+
+    @property
+    def fruitful(self) -> bool:
+        return self.shards_at_start is not None and self.progress.shards_done > self.shards_at_start
+
+    def listen(self) -> None:
+        """Take in what the process told."""
+        for message in self.process.messages():
+            if "progress" in message:
+                self.progress = Progress(**message["progress"])
+                if self.shards_at_start is None:
+                    self.shards_at_start = self.progress.shards_done
+            elif "done" in message:
+                self.done = Statistics(**message["done"])
+            else:
+                self.failed = message["failed"]
+
+
+class Supervisor:
+    """Runs up to ``settings.slots`` attempts at a time."""
+
+    def __init__(self, work: WorkService, settings: Settings) -> None:
+        self._work = work
+        self._settings = settings
+        self._attempts: list[_Attempt] = []
+        # A plain flag: an Event could deadlock, being set by a signal handler in the thread that waits on it.
+        self._leaving = False
+        self._claimed_at = self._swept_at = float("-inf")
+
+    def leave(self) -> None:
+        """Ask ``run`` to end: processes are ended, tasks given back."""
+        self._leaving = True
+
+    def run(self) -> None:
+        """Work until ``leave`` is called."""
+        self._holder, lock = _take_name(self._settings.data)
+        if lock is not None and (ended := self._work.release_holder(self._holder)):
+            _log.info("leases of a dead worker ended", holder=self._holder, tasks=ended)
+        _log.info("worker ready", holder=self._holder, slots=self._settings.slots)
+        while not self._leaving:
+            try:
+                self._turn()
+            except StoreUnavailable as exc:
+                _log.warning("database unavailable", error=exc.message)
+                time.sleep(_REPORT_SECONDS)
+            time.sleep(_LOOK_SECONDS)
+        for attempt in self._attempts:
+            self._give_back(attempt)
+        if lock is not None:
+            os.close(lock)
+
+    def _turn(self) -> None:
+        now = time.monotonic()
+        if len(self._attempts) < self._settings.slots and now - self._claimed_at >= _CLAIM_SECONDS:
+            self._claimed_at = now
+            self._claim()
+        for attempt in list(self._attempts):
+            try:
+                self._look_after(attempt)
+            except LeaseLost as exc:
+                # Normal after a long pause: another attempt has the task, and nothing of this one counts.
+                _log.warning("lease lost", task=attempt.assignment.task.id, detail=exc.message)
+                self._drop(attempt)
+        if not self._attempts and now - self._swept_at >= _SWEEP_SECONDS:
+            self._swept_at = now
+            self._work.sweep()
+
+    def _claim(self) -> None:
+        while len(self._attempts) < self._settings.slots:
+            assignment = self._work.claim(self._holder)
+            if assignment is None:
+                return
+            task = assignment.task
+            _log.info("attempt begins", task=task.id, attempt=task.attempt, scheme=task.recipe.scheme.name)
+            if assignment.published is not None:
+                if not self._work.publish(assignment, assignment.published):
+                    self._work.stopped(task)
+                continue
+            self._attempts.append(_Attempt(assignment, self._start(assignment)))
+
+    def _start(self, assignment: Assignment) -> LocalProcess:
+        task = assignment.task
+        spec = {
+            "source": str(assignment.source.path),
+            "root": str(assignment.source.root),
+            "staging": str(assignment.staging),
+            "recipe": task.recipe.as_json(),
+            "threads": self._settings.threads,
+        }
+        log = self._settings.data / "logs" / task.id / f"{task.attempt}.log"
+        return LocalProcess([sys.executable, "-m", "modelpress.worker.attempt"], spec=spec, log=log)
+
+    def _look_after(self, attempt: _Attempt) -> None:
+        attempt.listen()
+        status = attempt.process.poll()
+        if status is not None:
+            attempt.listen()  # what it told between the first listening and its end
+            self._finish(attempt, status)
+            return
+        now = time.monotonic()
+        if attempt.stop_asked_at is not None and now - attempt.stop_asked_at >= self._settings.stop_grace_seconds:
+            attempt.process.signal_group(signal.SIGKILL)
+        if now - attempt.reported_at >= _REPORT_SECONDS:
+            attempt.reported_at = now
+            self._report(attempt, now)
+
+    def _report(self, attempt: _Attempt, now: float) -> None:
+        try:
+            asked = self._work.report(attempt.assignment.task, attempt.progress, fruitful=attempt.fruitful)
+        except StoreUnavailable:
+            if now - attempt.renewed_at >= self._settings.lease_seconds:
+                _log.warning("lease could not be renewed", task=attempt.assignment.task.id)
+                self._drop(attempt)
+            raise
+        attempt.renewed_at = now
+        if asked and attempt.stop_asked_at is None:
+            attempt.stop_asked_at = now
+            attempt.process.signal_group(signal.SIGTERM)
+
+    def _finish(self, attempt: _Attempt, status: int) -> None:
+        """The process has ended: publish, fail, stop or give back, whichever is true."""
+        task = attempt.assignment.task
+        if self._work.report(task, attempt.progress, fruitful=attempt.fruitful):
+            self._work.stopped(task)
+            _log.info("stopped", task=task.id)
+        elif attempt.done is not None:
+            self._publish(attempt, attempt.done)
+        elif attempt.failed is not None:
+            self._work.fail(task, attempt.failed)
+            _log.info("failed", task=task.id, reason=attempt.failed)
+        else:
+            how = f"by signal {-status}" if status < 0 else f"with status {status}"
+            self._work.release(task, why=f"attempt {task.attempt} ended {how}", forgive=False)
+            _log.warning("attempt died", task=task.id, attempt=task.attempt, how=how)
+        self._forget(attempt)
+
+    def _publish(self, attempt: _Attempt, statistics: Statistics) -> None:
+        task = attempt.assignment.task
+        try:
+            if self._work.publish(attempt.assignment, statistics):
+                _log.info("succeeded", task=task.id, model=task.output_model_id)
+            else:
+                self._work.stopped(task)
+        except OSError as exc:
+            kind = DiskFull if exc.errno == errno.ENOSPC else InternalFailure
+            self._work.fail(task, kind(f"the output could not be published: {exc.strerror}").failed_reason())
+
+    def _give_back(self, attempt: _Attempt) -> None:
+        attempt.process.kill()
+        try:
+            self._work.release(attempt.assignment.task, why="its worker was asked to leave", forgive=True)
+        except (LeaseLost, StoreUnavailable) as exc:
+            _log.warning("could not give the task back", task=attempt.assignment.task.id, detail=exc.message)
+
+    def _drop(self, attempt: _Attempt) -> None:
+        attempt.process.kill()
+        self._forget(attempt)
+
+    def _forget(self, attempt: _Attempt) -> None:
+        attempt.process.close()
+        self._attempts.remove(attempt)
+
+
+def _take_name(data: Path) -> tuple[str, int | None]:
+    """This worker's name on leases, and the lock that proves nobody else has it.
+
+    The first worker of a data directory is named after the host and the directory, every time it is started, so it may
+    end the leases its predecessor left. Any further one has a random name and no such right.
+    """
+    descriptor = os.open(data / "worker.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}", None
+    return f"{socket.gethostname()}:{data}", descriptor
