@@ -1,7 +1,7 @@
 """The package's build hook: compiles the tensor core's C kernel into the wheel, or beside its source for -e installs.
 
-    CC                       the compiler to use; else cc, gcc or clang of PATH, else ziglang's from PyPI
-    MODELPRESS_KERNEL=none   build without the kernel: a wheel for any platform, where numpy does the work
+CC                       the compiler to use; else cc, gcc or clang of PATH, else ziglang's from PyPI
+MODELPRESS_KERNEL=none   build without the kernel: a wheel for any platform, where numpy does the work
 """
 
 from __future__ import annotations
@@ -65,8 +65,8 @@ def _compiler() -> list[str]:
         return found
     if importlib.util.find_spec("ziglang") is None:
         raise RuntimeError(
-            "no C compiler: neither CC, cc, gcc, clang nor ziglang is there. Install one, or set MODELPRESS_KERNEL=none "
-            "to build without the kernel (slower, same results)."
+            "no C compiler: neither CC, cc, gcc, clang nor ziglang is there. Install one, or set "
+            "MODELPRESS_KERNEL=none to build without the kernel (slower, same results)."
         )
     return [sys.executable, "-m", "ziglang", "cc"]
 

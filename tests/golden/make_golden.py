@@ -21,15 +21,16 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import torch
 from compressed_tensors.quantization import QuantizationArgs, QuantizationScheme
 from llmcompressor import model_free_ptq
 from llmcompressor.entrypoints import model_free
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-sys.path.insert(0, str(Path(__file__).parent))
-from synthetic import MODELS, Model, write_model
+import torch
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+from tests.golden.synthetic import MODELS, Model, write_model
 
 #: What is left alone: told to llm-compressor in its own words, not taken from the code under test.
 IGNORED = ["re:.*lm_head$", "re:.*embed_tokens$", r"re:.*mlp\.gate$", r"re:.*block_sparse_moe\.gate$"]
@@ -41,7 +42,7 @@ GROUPED_WISHES: tuple[tuple[str, int | None], ...] = (("W8A16C16", 128), ("INT8-
 
 
 def save_contiguous(tensors: dict[str, torch.Tensor], path: Path) -> None:
-    """What model_free_ptq does last, after `contiguous`: it fails on its own result where rows end within 32 columns."""
+    """Stands in for model_free_ptq's own last line, which fails where rows are no multiple of 32 columns wide."""
     save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path)
 
 

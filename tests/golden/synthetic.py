@@ -55,7 +55,10 @@ MODELS = (
         name="qwen2-f16-64",
         dtype="F16",
         config=_llama(
-            architectures=["Qwen2ForCausalLM"], model_type="qwen2", hidden_size=192, intermediate_size=320,
+            architectures=["Qwen2ForCausalLM"],
+            model_type="qwen2",
+            hidden_size=192,
+            intermediate_size=320,
             tie_word_embeddings=False,
         ),
     ),
@@ -64,16 +67,28 @@ MODELS = (
         dtype="F32",
         files=2,
         config=_llama(
-            architectures=["Qwen3MoeForCausalLM"], model_type="qwen3_moe", hidden_size=96, intermediate_size=160,
-            moe_intermediate_size=160, num_experts=4, num_experts_per_tok=2, head_dim=24, tie_word_embeddings=False,
+            architectures=["Qwen3MoeForCausalLM"],
+            model_type="qwen3_moe",
+            hidden_size=96,
+            intermediate_size=160,
+            moe_intermediate_size=160,
+            num_experts=4,
+            num_experts_per_tok=2,
+            head_dim=24,
+            tie_word_embeddings=False,
         ),
     ),
     Model(
         name="mixtral-bf16-128",
         dtype="BF16",
         config=_llama(
-            architectures=["MixtralForCausalLM"], model_type="mixtral", hidden_size=128, intermediate_size=256,
-            num_local_experts=2, num_experts_per_tok=1, tie_word_embeddings=False,
+            architectures=["MixtralForCausalLM"],
+            model_type="mixtral",
+            hidden_size=128,
+            intermediate_size=256,
+            num_local_experts=2,
+            num_experts_per_tok=1,
+            tie_word_embeddings=False,
         ),
     ),
     # 84 columns of 4 bits are ten and a half words: the padding shows.
@@ -173,7 +188,7 @@ def tensor_bytes(model: Model, name: str, shape: tuple[int, ...]) -> bytes:
     """The tensor's bytes: every sign and fraction, sizes from 2^-9 to 2^-3; and in matrices, the hard rows."""
     bits, fraction, bias = _LAYOUT[model.dtype]
     count = math.prod(shape)
-    code = "<%d%s" % (count, "H" if bits == 16 else "I")
+    code = f"<{count}{'H' if bits == 16 else 'I'}"
     stream = hashlib.shake_256(f"{model.name}/{name}".encode())
     raw = struct.unpack(code, stream.digest(count * bits // 8))
     exponents = hashlib.shake_256(f"{model.name}/{name}/exponent".encode()).digest(count)

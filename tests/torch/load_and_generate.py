@@ -1,7 +1,7 @@
-"""Loads a model directory with transformers on the CPU and prints one JSON line with the greedy text that follows a prompt.
+"""Loads a model directory with transformers on the CPU, and prints one JSON line with the text that follows a prompt.
 
-Run with the interpreter of an environment that has torch==2.13.0, transformers and compressed-tensors; this file imports
-nothing of modelpress, so what it shows is what a stranger's loader makes of our output.
+Run with the interpreter of an environment that has torch==2.13.0, transformers and compressed-tensors; nothing of
+modelpress is imported, so what it shows is what a stranger's loader makes of our output.
 
     python tests/torch/load_and_generate.py MODEL_DIRECTORY [PROMPT] [--new-tokens 8]
 """
@@ -15,8 +15,9 @@ import os
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
-import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
+
+import torch
 
 
 def main() -> None:

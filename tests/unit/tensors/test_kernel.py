@@ -1,0 +1,184 @@
+"""The C kernel and its numpy twin: the same bytes, within the bound they promise, on whatever finite weights."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from modelpress.tensors.grid import Grid
+from modelpress.tensors.kernel import KERNEL, native, twin
+from modelpress.tensors.pack import pack, unpack
+from modelpress.tensors.quantize import quantize_rows
+from modelpress.tensors.rounding import Rounding
+
+needs_c = pytest.mark.skipif(not native.LIBRARY.exists(), reason="the C kernel was not built")
+
+EXPONENT = {Grid.BF16: 0x7F80, Grid.F16: 0x7C00, Grid.F32: 0x7F800000}
+WORD = {Grid.BF16: np.uint16, Grid.F16: np.uint16, Grid.F32: np.uint32}
+
+ROUNDINGS = st.builds(
+    lambda grid, layout, group, groups: Rounding(
+        grid=grid, bits=layout[0], packed=layout[1], group=group, columns=group * groups
+    ),
+    st.sampled_from(list(Grid)),
+    st.sampled_from([(4, True), (8, True), (8, False)]),
+    st.one_of(st.sampled_from([32, 64, 128]), st.integers(1, 70)),
+    st.integers(1, 4),
+)
+
+
+def weights(rounding: Rounding, *, rows: int, seed: int, kind: str) -> NDArray[np.uint8]:
+    """Finite weights: any bits at all, near zero, or as models have them; some groups wholly zero."""
+    random = np.random.default_rng(seed)
+    word = WORD[rounding.grid]
+    count = rows * rounding.columns
+    if kind == "usual":
+        numbers = random.standard_normal(count, dtype=np.float32) / 50
+        bits = numbers.view(np.uint32) if rounding.grid is Grid.F32 else (numbers.view(np.uint32) >> 16).astype(word)
+        if rounding.grid is Grid.F16:
+            bits = numbers.astype(np.float16).view(word)
+    else:
+        bits = random.integers(0, np.iinfo(word).max, count, dtype=word, endpoint=True)
+        exponent = word(EXPONENT[rounding.grid])
+        # One bit off the exponent makes a NaN or an infinity the largest of numbers; all bits off, a subnormal.
+        bits[(bits & exponent) == exponent] ^= word(int(exponent) & -int(exponent))
+        if kind == "subnormal":
+            bits &= ~exponent & word(np.iinfo(word).max >> 1 << 1 | 1)
+    bits = bits.reshape(rows * rounding.groups, rounding.group).copy()
+    bits[random.random(len(bits)) < 0.2] = 0
+    return bits.reshape(-1).view(np.uint8)
+
+
+def run(function: object, rounding: Rounding, source: NDArray[np.uint8]) -> tuple[int, bytes, bytes]:
+    rows = len(source) // rounding.source_row_bytes
+    scales = np.full(rows * rounding.scale_row_bytes, 0xAA, dtype=np.uint8)
+    values = np.full(rows * rounding.value_row_bytes, 0xAA, dtype=np.uint8)
+    assert callable(function)
+    row = function(rounding, source, scales=scales, values=values)
+    return row, scales.tobytes(), values.tobytes()
+
+
+@needs_c
+@settings(max_examples=300, deadline=None)
+@given(
+    rounding=ROUNDINGS,
+    rows=st.integers(1, 5),
+    seed=st.integers(0, 2**32),
+    kind=st.sampled_from(["any", "usual", "subnormal"]),
+)
+def test_kernel_and_twin_give_the_same_bytes(rounding: Rounding, rows: int, seed: int, kind: str) -> None:
+    source = weights(rounding, rows=rows, seed=seed, kind=kind)
+    by_twin = run(twin.quantize, rounding, source)
+    assert by_twin[0] == -1
+    assert run(native.NativeKernel().quantize, rounding, source) == by_twin
+
+
+@needs_c
+@pytest.mark.parametrize("grid", [Grid.BF16, Grid.F16])
+@pytest.mark.parametrize("bits", [4, 8])
+def test_kernel_and_twin_agree_on_every_16_bit_number_beside_every_scale_it_may_set(grid: Grid, bits: int) -> None:
+    every = np.arange(EXPONENT[grid], dtype=np.uint16)
+    # Each group of two: a number, and one of the same size to within a few powers of two.
+    beside = np.stack([every, np.maximum(every.astype(np.int32) - 700, 0).astype(np.uint16)], axis=1)
+    rounding = Rounding(grid=grid, bits=bits, columns=2, group=2, packed=True)
+    source = beside.reshape(-1).view(np.uint8)
+    assert run(native.NativeKernel().quantize, rounding, source) == run(twin.quantize, rounding, source)
+
+
+@settings(max_examples=200, deadline=None)
+@given(rounding=ROUNDINGS, seed=st.integers(0, 2**32), kind=st.sampled_from(["any", "usual"]))
+def test_a_rounded_weight_is_within_half_a_scale_and_one_rounding_of_its_quotient(
+    rounding: Rounding, seed: int, kind: str
+) -> None:
+    source = weights(rounding, rows=3, seed=seed, kind=kind)
+    row, scale_bytes, value_bytes = run(twin.quantize, rounding, source)
+    assert row == -1
+    scales = exact(np.frombuffer(scale_bytes, np.uint8), rounding.grid).reshape(3, rounding.groups, 1)
+    stored = np.frombuffer(value_bytes, np.uint8).reshape(3, -1)
+    values = unpack(stored, bits=rounding.bits, columns=rounding.columns) if rounding.packed else stored.view(np.int8)
+    numbers = exact(source, rounding.grid).reshape(3, rounding.groups, rounding.group)
+    errors = np.abs(numbers - values.reshape(numbers.shape).astype(np.float64) * scales)
+    one_rounding = np.abs(numbers) * rounding.grid.epsilon / 2
+    # A scale that is rounded itself may end up to a rounding too small, so that the largest weight is clamped.
+    clamped = np.abs(numbers) / scales > 2 ** (rounding.bits - 1) - 0.5
+    within = errors <= scales / 2 * (1 + 1e-12) + one_rounding
+    assert (within | clamped).all()
+
+
+def exact(raw: NDArray[np.uint8], grid: Grid) -> NDArray[np.float64]:
+    """The numbers that the bytes stand for."""
+    if grid is Grid.BF16:
+        return (raw.view(np.uint16).astype(np.uint32) << 16).view(np.float32).astype(np.float64)
+    return raw.view(np.float16 if grid is Grid.F16 else np.float32).astype(np.float64)
+
+
+@pytest.mark.parametrize("grid", list(Grid))
+def test_a_group_that_is_all_zero_decodes_to_zeros_and_has_the_grids_epsilon_for_its_scale(grid: Grid) -> None:
+    rounding = Rounding(grid=grid, bits=4, columns=32, group=32, packed=True)
+    scales, values = np.empty(rounding.scale_row_bytes, np.uint8), np.empty(rounding.value_row_bytes, np.uint8)
+    assert quantize_rows(rounding, np.zeros(rounding.source_row_bytes, np.uint8), scales=scales, values=values) is None
+    assert exact(scales, grid).tolist() == [
+        {"BF16": 0.0078125, "F16": 0.0009765625, "F32": 1.1920928955078125e-07}[grid]
+    ]
+    assert not unpack(values.reshape(1, -1), bits=4, columns=32).any()
+
+
+@pytest.mark.parametrize("grid", list(Grid))
+@pytest.mark.parametrize("function", [twin.quantize, pytest.param("c", marks=needs_c)])
+@pytest.mark.parametrize("kind", ["nan", "infinity", "minus infinity"])
+def test_the_first_row_that_is_not_finite_is_told(grid: Grid, function: object, kind: str) -> None:
+    rounding = Rounding(grid=grid, bits=8, columns=8, group=8, packed=False)
+    source = weights(rounding, rows=9, seed=1, kind="usual").view(WORD[grid]).reshape(9, 8)
+    exponent = EXPONENT[grid]
+    sign = 1 << 31 if grid is Grid.F32 else 1 << 15
+    bad = {"nan": exponent | 1, "infinity": exponent, "minus infinity": exponent | sign}[kind]
+    source[4, 7] = bad
+    source[7, 0] = bad
+    called = native.NativeKernel().quantize if function == "c" else function
+    assert run(called, rounding, source.reshape(-1).view(np.uint8))[0] == 4
+
+
+@given(
+    bits=st.sampled_from([4, 8]),
+    rows=st.integers(1, 4),
+    columns=st.integers(1, 70),
+    seed=st.integers(0, 2**32),
+)
+def test_packed_integers_unpack_to_themselves(bits: int, rows: int, columns: int, seed: int) -> None:
+    low, high = -(1 << bits - 1), 1 << bits - 1
+    values = np.random.default_rng(seed).integers(low, high, (rows, columns), dtype=np.int8)
+    packed = pack(values, bits=bits)
+    assert packed.shape == (rows, -(-columns * bits // 32) * 4)
+    assert (unpack(packed, bits=bits, columns=columns) == values).all()
+
+
+def test_eight_nibbles_lie_in_a_word_low_bits_first() -> None:
+    values = np.array([[-8, -7, -6, -5, -4, -3, -2, 7]], dtype=np.int8)
+    assert pack(values, bits=4).view("<u4").tolist() == [[0xF6543210]]
+
+
+def test_a_row_that_ends_within_a_word_is_padded_with_zero_bits() -> None:
+    assert pack(np.array([[7, 7, 7]], dtype=np.int8), bits=4).tolist() == [[0xFF, 0x0F, 0, 0]]
+
+
+def test_the_environment_can_ask_for_the_twin() -> None:
+    command = [sys.executable, "-c", "from modelpress.tensors.kernel import KERNEL; print(KERNEL)"]
+    path = os.pathsep.join(sys.path)
+    without = subprocess.run(
+        command, env={**os.environ, "PYTHONPATH": path, "MODELPRESS_KERNEL": "none"}, capture_output=True, check=True
+    )
+    assert without.stdout.strip() == b"numpy"
+
+
+@needs_c
+def test_a_kernel_that_was_built_is_used() -> None:
+    if os.environ.get("MODELPRESS_KERNEL") == "none":
+        pytest.skip("the environment asks for numpy")
+    assert KERNEL == "c"
