@@ -1,10 +1,11 @@
-"""Printing: JSON or a table on stdout, sizes and times as people read them."""
+"""Printing: JSON or a table on stdout, remarks on stderr, sizes and times as people read them."""
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
 
 import typer
 
@@ -14,18 +15,34 @@ def print_json(value: object) -> None:
     typer.echo(json.dumps(value, ensure_ascii=False, indent=2))
 
 
-def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A plain table on stdout: full width when it is not a terminal, so that nothing is cut off in a pipe."""
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, whole: Collection[str] = ()) -> None:
+    """A plain table on stdout: full width when it is not a terminal, so that nothing is cut off in a pipe.
+
+    On a narrow terminal the columns ``whole`` keep their width, and the others fold.
+    """
     from rich.console import Console
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold", show_edge=False)
     for name in columns:
-        table.add_column(name, overflow="fold")
+        table.add_column(name, overflow="fold", no_wrap=name in whole)
     for row in rows:
         table.add_row(*row)
     console = Console(width=None if sys.stdout.isatty() else 240, highlight=False, markup=False)
     console.print(table)
+
+
+def print_facts(facts: Mapping[str, str]) -> None:
+    """Names and values on stdout, a line each; empty values are left out. Nothing is folded: paths stay whole."""
+    width = max(map(len, facts))
+    for name, value in facts.items():
+        if value:
+            typer.echo(f"{name:<{width}}  {value}")
+
+
+def say(text: str) -> None:
+    """A remark on stderr."""
+    typer.echo(text, err=True)
 
 
 def size_text(size_bytes: float) -> str:
@@ -35,3 +52,8 @@ def size_text(size_bytes: float) -> str:
             return f"{size_bytes:.0f} {unit}" if unit == "B" or size_bytes >= 100 else f"{size_bytes:.3g} {unit}"
         size_bytes /= 1000
     return f"{size_bytes:.3g} TB"
+
+
+def time_text(wire_time: str) -> str:
+    """A time of the wire on this machine's clock: ``2026-01-31 23:59``; nothing for no time."""
+    return datetime.fromisoformat(wire_time).astimezone().strftime("%Y-%m-%d %H:%M") if wire_time else ""

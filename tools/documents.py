@@ -1,0 +1,200 @@
+"""Writes the pages of docs/ that are made from the code: settings, API, errors, commands. ``--check`` only compares."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
+
+import msgspec
+import typer
+from msgspec import Meta
+
+from modelpress.api import status, wire
+from modelpress.api.actions import ACTIONS, V1_ROUTES, Action
+from modelpress.cli.main import app
+from modelpress.domain.scheme import SCHEMES
+from modelpress.settings import PREFIX, BucketSettings, Settings
+
+DOCS = Path(__file__).parent.parent / "docs"
+MADE = "<!-- Made by tools/documents.py from the code; change the code and run `make docs`. -->"
+
+
+def settings_page() -> str:
+    """docs/settings.md."""
+    lines = [
+        "# Settings",
+        MADE,
+        "",
+        "Each can be given in a TOML file (`--config FILE` or `MODELPRESS_CONFIG`), as an environment variable, and the",
+        "common ones as a flag of `modelpress serve` and `modelpress worker`. A flag wins over a variable, a variable",
+        "over the file.",
+        "",
+        "| setting | variable | default | what it is |",
+        "|---|---|---|---|",
+    ]
+    hints = get_type_hints(Settings, include_extras=True)
+    for field in msgspec.structs.fields(Settings):
+        variable = "file only" if field.name == "buckets" else f"`{PREFIX}{field.name.upper()}`"
+        lines.append(f"| `{field.name}` | {variable} | {_default(field)} | {_description(hints[field.name])} |")
+    lines += ["", "## Buckets", "", "```toml", "[buckets.models]", 'url = "file:///srv/models"', "```", ""]
+    lines += ["| key | what it is |", "|---|---|"]
+    bucket_hints = get_type_hints(BucketSettings, include_extras=True)
+    lines += [f"| `{name}` | {_description(hint)} |" for name, hint in bucket_hints.items()]
+    lines += [
+        "",
+        "Two buckets exist without being named: `local` (for models people bring; open to every account) and `outputs`",
+        "(what tasks produce; every account sees its own directory alone), both below `data`.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _default(field: msgspec.structs.FieldInfo) -> str:
+    if field.name == "data":
+        return "`~/.local/share/modelpress`"
+    if field.default is msgspec.NODEFAULT:
+        return "none"
+    return f"`{field.default}`" if field.default not in ("", ()) else "empty"
+
+
+def _description(hint: Any) -> str:
+    """The description in an ``Annotated`` type."""
+    if get_origin(hint) is not Annotated:
+        return ""
+    return next((meta.description for meta in get_args(hint)[1:] if isinstance(meta, Meta) and meta.description), "")
+
+
+def api_page() -> str:
+    """docs/api.md."""
+    lines = [
+        "# API",
+        MADE,
+        "",
+        "Every action is `POST /v2/model?Action=…` with a JSON body, signed with bce-auth-v1. Success is HTTP 200 with",
+        '`{"requestId", "result"}`; an error is HTTP ≥ 400 with `{"requestId", "code", "message"}` and, so that the Go SDK',
+        "sees it, `error_code` and `error_msg` (see [errors](errors.md)). Unknown fields are ignored. Enumerations are taken",
+        "in any letter case.",
+        "",
+        "## Schemes",
+        "",
+        "| `config.weight` | also written | `quantConf` | weight bits | activation bits | scales |",
+        "|---|---|---|---|---|---|",
+    ]
+    for scheme in SCHEMES:
+        also = ", ".join(f"`{alias}`" for alias in scheme.aliases)
+        scales = "one an output row" if scheme.grouping == "channel" else "one a group of 128, 64 or 32 columns"
+        lines.append(
+            f"| `{scheme.name}` | {also} | `{scheme.quant_conf}` | {scheme.weight_bits} | {scheme.activation_bits} | {scales} |"
+        )
+    lines += ["", "## Actions", ""]
+    for action in ACTIONS.values():
+        lines += _action(f"{action.name}", action)
+    lines += ["## Routes of the old API", "", "What `qianfan.model.Model` of the Python SDK calls besides.", ""]
+    for path, action in V1_ROUTES.items():
+        lines += _action(f"POST {path}", action)
+    return "\n".join(lines)
+
+
+def _action(title: str, action: Action) -> list[str]:
+    policies = "one of the two full-control policies" if action.writes else "any of the four policies"
+    lines = [f"### {title}", "", f"Needs {policies}.", ""]
+    rows = list(_fields(action.request, ""))
+    if rows:
+        lines += ["| field | type | required | |", "|---|---|---|---|", *rows, ""]
+    return lines
+
+
+def _fields(form: type[msgspec.Struct], prefix: str) -> Iterator[str]:
+    hints = get_type_hints(form, include_extras=True)
+    for field in msgspec.structs.fields(form):
+        hint = hints[field.name]
+        struct = next((part for part in _parts(hint) if isinstance(part, type) and issubclass(part, wire.Request)), None)
+        described = next(filter(None, (_description(part) for part in (hint, *get_args(hint)))), "")
+        required = "yes" if field.required else "no"
+        yield f"| `{prefix}{field.encode_name}` | {_type_name(hint)} | {required} | {described} |"
+        if struct is not None:
+            yield from _fields(struct, f"{prefix}{field.encode_name}.")
+
+
+def _parts(hint: Any) -> tuple[Any, ...]:
+    return (hint, *get_args(hint))
+
+
+def _type_name(hint: Any) -> str:
+    text = str(hint)
+    if "tuple" in text:
+        return "list of strings"
+    for kind, name in (("bool", "boolean"), ("int", "integer"), ("str", "string")):
+        if re.search(rf"\b{kind}\b", text.split("Meta")[0]):
+            return name
+    return "object"
+
+
+def errors_page() -> str:
+    """docs/errors.md."""
+    rows = [*status.ROWS.values(), status.NO_ROUTE, status.NOT_POST, status.UNAVAILABLE, status.INTERNAL]
+    lines = [
+        "# Errors",
+        MADE,
+        "",
+        "| HTTP | `code` | `error_code` | when |",
+        "|---|---|---|---|",
+        *(f"| {row.status} | `{row.code}` | {row.number} | {row.when} |" for row in rows),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def commands_page() -> str:
+    """docs/cli.md."""
+    lines = ["# Commands", MADE, "", "Data goes to stdout (`--json` everywhere), all else to stderr.", ""]
+    lines += ["Exit status: 0 done, 1 the task or request failed, 2 wrong usage, 130 interrupted.", ""]
+    for path, command in _commands(typer.main.get_command(app), "modelpress"):
+        lines += [f"## {path}", "", command.help or "", ""]
+        rows = [_parameter(parameter) for parameter in command.params if not getattr(parameter, "hidden", False)]
+        rows = [row for row in rows if row]
+        lines += ["| | |", "|---|---|", *rows, ""] if rows else []
+    return "\n".join(lines)
+
+
+def _commands(command: Any, path: str) -> Iterator[tuple[str, Any]]:
+    for name, child in getattr(command, "commands", {}).items():
+        if hasattr(child, "commands"):
+            yield from _commands(child, f"{path} {name}")
+        else:
+            yield f"{path} {name}", child
+
+
+def _parameter(parameter: Any) -> str:
+    if parameter.name == "help":
+        return ""
+    shown = ", ".join(parameter.opts) if parameter.param_type_name == "option" else parameter.name.upper()
+    variable = f" (`{parameter.envvar}`)" if getattr(parameter, "envvar", None) else ""
+    return f"| `{shown}` | {parameter.help or ''}{variable} |"
+
+
+PAGES: dict[str, Callable[[], str]] = {
+    "settings.md": settings_page,
+    "api.md": api_page,
+    "errors.md": errors_page,
+    "cli.md": commands_page,
+}
+
+
+def main() -> int:
+    """Write the pages, or with ``--check`` tell which are behind the code."""
+    behind = [name for name, page in PAGES.items() if not (DOCS / name).exists() or (DOCS / name).read_text() != page()]
+    if "--check" in sys.argv:
+        for name in behind:
+            print(f"docs/{name} is behind the code: run `make docs`")
+        return 1 if behind else 0
+    for name in behind:
+        (DOCS / name).write_text(PAGES[name]())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
