@@ -68,7 +68,8 @@ def _compiler() -> list[str]:
             "no C compiler: neither CC, cc, gcc, clang nor ziglang is there. Install one, or set "
             "MODELPRESS_KERNEL=none to build without the kernel (slower, same results)."
         )
-    return [sys.executable, "-m", "ziglang", "cc"]
+    # Unlike other compilers, zig builds for the very processor it runs on unless told otherwise.
+    return [sys.executable, "-m", "ziglang", "cc", "-mcpu=baseline"]
 
 
 def _compile(source: Path, library: Path) -> None:

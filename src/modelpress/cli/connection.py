@@ -30,6 +30,15 @@ _URL_VARIABLES = ("MODELPRESS_URL", "QIANFAN_CONSOLE_API_BASE_URL", "QIANFAN_CON
 _KEY_PREFIXES = ("MODELPRESS_", "QIANFAN_")
 _DEFAULT_URL = "http://127.0.0.1:8080"
 
+_OPTIONS = {
+    "url": option.Url,
+    "access_key": option.AccessKey,
+    "secret_key": option.SecretKey,
+    "data": option.Data,
+    "config": option.Config,
+}
+_BY_NAME = inspect.Parameter.KEYWORD_ONLY
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Flags:
@@ -76,35 +85,21 @@ class Session:
 
 def connected(command: Callable[Concatenate[Session, P], None]) -> Callable[..., None]:
     """``command`` as typer is to see it: the options of a connection in the place of its session."""
+    hints = typing.get_type_hints(command, include_extras=True)
+    _, *own = inspect.signature(command).parameters.values()
+    parameters = [parameter.replace(kind=_BY_NAME, annotation=hints[parameter.name]) for parameter in own]
+    parameters += [inspect.Parameter(name, _BY_NAME, default=None, annotation=kind) for name, kind in _OPTIONS.items()]
 
     @functools.wraps(command)
-    def run(
-        *,
-        url: option.Url = None,
-        access_key: option.AccessKey = None,
-        secret_key: option.SecretKey = None,
-        data: option.Data = None,
-        config: option.Config = None,
-        **rest: Any,
-    ) -> None:
-        flags = Flags(url=url, access_key=access_key, secret_key=secret_key)
-        with open_session(flags, settings=load_settings(flags={"data": data}, config=config)) as session:
-            command(session, **rest)  # type: ignore[call-arg]  # typer gives the rest by its names
+    def run(**given: Any) -> None:
+        said = {name: given.pop(name) for name in _OPTIONS}
+        settings = load_settings(flags={"data": said.pop("data")}, config=said.pop("config"))
+        with open_session(Flags(**said), settings=settings) as session:
+            command(session, **given)  # type: ignore[call-arg]  # typer has checked them by the signature below
 
-    _show_parameters(run, command)
-    return run
-
-
-def _show_parameters(run: Callable[..., None], command: Callable[..., None]) -> None:
-    """Let ``run`` look like ``command`` with its own options behind; typer reads signature and hints."""
-    _, *own = inspect.signature(command).parameters.values()
-    added = [p for p in inspect.signature(run, follow_wrapped=False).parameters.values() if p.kind is p.KEYWORD_ONLY]
-    hints = typing.get_type_hints(command, include_extras=True)
-    hints |= {parameter.name: getattr(option, parameter.annotation.removeprefix("option.")) for parameter in added}
-    names = [p.name for p in (*own, *added)]
-    run.__annotations__ = {name: hints[name] for name in names}
-    parameters = [p.replace(kind=p.KEYWORD_ONLY, annotation=hints[p.name]) for p in (*own, *added)]
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return run
 
 
 @contextmanager

@@ -111,7 +111,7 @@ def make_plan(checkpoint: Checkpoint, recipe: Recipe) -> Plan:
     grouping = choose_grouping(recipe, {name: tensor.spec.shape[1] for name, tensor in found.targets.items()})
     layout_format = format_of(recipe.scheme)
     shards = _shards(checkpoint, found, recipe=recipe, grouping=grouping, layout_format=layout_format)
-    notes = (*grouping.notes, *_notes(checkpoint, found))
+    notes = (*grouping.notes, *_notes(checkpoint, found, recipe))
     entry = config_entry(
         recipe.scheme, format_name=layout_format.NAME, group_size=grouping.size, ignore=_ignored(found)
     )
@@ -227,13 +227,15 @@ def _ignored(found: _Sorted) -> list[str]:
     return list(dict.fromkeys(("lm_head", *named)))
 
 
-def _notes(checkpoint: Checkpoint, found: _Sorted) -> Iterator[str]:
+def _notes(checkpoint: Checkpoint, found: _Sorted, recipe: Recipe) -> Iterator[str]:
     kinds = Counter(found.kept.values())
     kept = ", ".join(f"{kind} {count}" for kind, count in sorted(kinds.items()))
     yield f"{len(found.targets)} linear weights are compressed" + (f"; left as they are: {kept}." if kept else ".")
     experts = [name for name, kind in found.kept.items() if kind == "fused experts"]
     if experts:
         yield f"Experts fused into tensors of three dimensions are not compressed: {len(experts)}, first {experts[0]}."
+    if recipe.scheme.activation_bits < 16 and any("experts" in name.split(".") for name in found.targets):
+        yield "transformers 5.17 fails to load experts with 8-bit activations, whoever compressed them."
     if "auto_map" in checkpoint.config:
         yield "The model brings its own code (auto_map): it was not run, and neither it nor the entry is carried over."
     if checkpoint.left_out:

@@ -1,0 +1,193 @@
+"""``modelpress compress``: a model directory made smaller, with no server.
+
+The work is done in a hidden directory beside the destination, which one rename publishes. It outlives an interrupt or a
+kill, and the same command goes on from the shards that are whole in it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from modelpress.cli import option
+from modelpress.cli.output import print_facts, print_json, say, size_text
+from modelpress.cli.progress import Bars
+from modelpress.domain.recipe import GroupSize, make_recipe
+from modelpress.domain.task import Progress, Statistics
+from modelpress.errors import BadSource, QualityGate, SettingsError, Unsupported
+
+if TYPE_CHECKING:
+    from modelpress.tensors.folder import Folder
+    from modelpress.tensors.plan import Plan
+
+#: After these the same command would end the same way, and a mended source is another source: nothing is worth keeping.
+_HOPELESS = (BadSource, Unsupported, QualityGate)
+
+
+def compress(
+    source: Annotated[Path, typer.Argument(metavar="SRC", help="Hugging Face model directory.", show_default=False)],
+    destination: Annotated[
+        Path, typer.Argument(metavar="DST", help="Directory to make; it must not exist, or be empty.", show_default=False)
+    ],
+    weight: option.Weight,
+    group_size: Annotated[
+        str | None,
+        typer.Option("--group-size", metavar="N|channel", help="Columns that share a scale.", show_default="by scheme"),
+    ] = None,
+    threads: Annotated[
+        int | None, typer.Option("--threads", min=1, help="Threads to work with.", show_default="one for each core")
+    ] = None,
+    as_json: option.AsJson = False,
+) -> None:
+    """Compress a model directory, with no server. Interrupted, the same command goes on where it was."""
+    recipe = make_recipe(strategy="Quantization", weight=weight, group_size=_parse_group_size(group_size))
+    target = Path(os.path.realpath(destination))
+    _refuse_taken(target)
+    from modelpress.tensors.checkpoint import open_checkpoint
+    from modelpress.tensors.folder import LocalFolder
+    from modelpress.tensors.plan import make_plan
+
+    folder = LocalFolder(source)
+    # Made here as well as by the work itself: reading headers is cheap, and a refusal comes before anything is written.
+    plan = make_plan(open_checkpoint(folder), recipe)
+    for note in plan.notes:
+        say(note)
+    staging = target.with_name(f".{target.name}.partial")
+    with _held(staging):
+        _refuse_taken(target)
+        measured = _carry_out(plan, folder, staging, threads=threads)
+        _publish(staging, target)
+    _print_result(plan, measured, destination, as_json=as_json)
+
+
+def _parse_group_size(text: str | None) -> GroupSize:
+    if text is None or text == "channel":
+        return text  # type: ignore[return-value]  # mypy takes it for any text
+    if not text.isdecimal() or int(text) < 1:
+        raise typer.BadParameter(f"{text!r} is neither a number of columns nor 'channel'", param_hint="'--group-size'")
+    return int(text)
+
+
+def _refuse_taken(target: Path) -> None:
+    """Nothing, if the output may become ``target``; asked before any work is done."""
+    if os.path.ismount(target):
+        raise SettingsError(f"{target} is a mount point, which cannot be replaced", hint="give a directory within it")
+    if target.exists() and not (target.is_dir() and not any(target.iterdir())):
+        raise SettingsError(f"{target} exists already", hint="give a new directory, or remove this one first")
+
+
+@contextmanager
+def _held(staging: Path) -> Iterator[None]:
+    """The staging directory, made if need be, for this process alone."""
+    try:
+        staging.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(staging, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as exc:
+        raise SettingsError(f"{staging} cannot be made: {exc.strerror}") from exc
+    try:
+        _lock(descriptor, staging)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _lock(descriptor: int, staging: Path) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise SettingsError(
+            f"another process is working in {staging}", hint="wait for it, or give another directory"
+        ) from None
+    except OSError:
+        pass  # some network file systems lock no directories; there, two at once are the user's own care
+
+
+def _carry_out(plan: Plan, folder: Folder, staging: Path, *, threads: int | None) -> Statistics:
+    """The work, with its progress shown. What is finished stays in ``staging`` if it ends early, unless it is no use.
+
+    Raises: TaskError, KeyboardInterrupt.
+    """
+    from modelpress.worker.press import press
+
+    shards_done: int | None = None
+    with Bars(in_bytes=True) as bars:
+
+        def report(progress: Progress) -> None:
+            nonlocal shards_done
+            if shards_done is None and progress.shards_done:
+                say(f"resuming: {progress.shards_done} of {len(plan.shards)} shards are there")
+            shards_done = progress.shards_done
+            bars.show("", stage=progress.stage, done=progress.bytes_done, total=progress.bytes_total)
+
+        try:
+            return press(folder, plan.recipe, staging, report=report, threads=threads)[1]
+        except BaseException as exc:
+            # Before the first report nothing is known of the directory, and it may not even be ours.
+            if shards_done is not None:
+                _leave(plan, staging, shards_done=0 if isinstance(exc, _HOPELESS) else shards_done)
+            raise
+
+
+def _leave(plan: Plan, staging: Path, *, shards_done: int) -> None:
+    """Keep the whole shards and say so, or clear up where there are none."""
+    if shards_done == 0:
+        shutil.rmtree(staging, ignore_errors=True)
+        return
+    say(
+        f"{shards_done} of {len(plan.shards)} shards are finished and kept in {staging}; "
+        "the same command goes on from there"
+    )
+
+
+def _publish(staging: Path, target: Path) -> None:
+    from modelpress.tensors.staging import seal
+    from modelpress.tensors.writer import sync_directory
+
+    try:
+        staging.rename(target)
+    except OSError as exc:
+        raise SettingsError(f"{staging} is finished, but cannot be renamed to {target}: {exc.strerror}") from exc
+    seal(target)
+    sync_directory(target)
+    sync_directory(target.parent)
+
+
+def _print_result(plan: Plan, measured: Statistics, destination: Path, *, as_json: bool) -> None:
+    ratio = measured.output_bytes / measured.source_bytes
+    if as_json:
+        print_json(
+            {
+                "scheme": plan.recipe.scheme.name,
+                **({} if measured.group_size is None else {"groupSize": measured.group_size}),
+                "seconds": measured.seconds,
+                "sourceBytes": measured.source_bytes,
+                "outputBytes": measured.output_bytes,
+                "ratio": round(ratio, 4),
+                "peakMemoryBytes": measured.peak_memory_bytes,
+                "shardsReused": measured.shards_reused,
+                "kernel": measured.kernel,
+                "path": str(destination),
+                "notes": list(plan.notes),
+            }
+        )
+        return
+    print_facts(
+        {
+            "scheme": plan.recipe.scheme.name,
+            "group size": "one scale an output row" if measured.group_size is None else str(measured.group_size),
+            "time": f"{measured.seconds:.1f} s",
+            "before": size_text(measured.source_bytes),
+            "after": size_text(measured.output_bytes),
+            "ratio": f"{ratio:.1%}",
+            "peak memory": size_text(measured.peak_memory_bytes),
+            "kernel": measured.kernel,
+            "path": str(destination),
+        }
+    )

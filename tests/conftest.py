@@ -1,0 +1,117 @@
+"""Fixtures for every test: a clock, and a database of each kind."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from tests.conformance.clock import SettableClock
+from tests.conformance.postgres import PostgresServer, running_server
+
+from modelpress.settings import Settings
+from modelpress.store.database import Database
+from modelpress.store.secret import SecretBox
+from modelpress.store.store import Store
+from modelpress.store.upgrade import upgrade
+
+#: Makes the URL of a new database of the kind under test, without a schema.
+EmptyDatabase = Callable[[], str]
+
+BOTH = ["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)]
+
+
+def _migrate(url: str) -> None:
+    database = Database(url)
+    try:
+        upgrade(database)
+    finally:
+        database.close()
+
+
+@pytest.fixture
+def clock() -> SettableClock:
+    """The time, which stands until the test moves it."""
+    return SettableClock()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """The PostgreSQL of this run."""
+    with running_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgres_template(postgres: PostgresServer) -> str:
+    """The name of a database with the schema and no rows."""
+    name = postgres.create_database()
+    _migrate(postgres.url(name))
+    return name
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SQLite file with the schema and no rows."""
+    path = tmp_path_factory.mktemp("template") / "modelpress.db"
+    _migrate(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture(params=BOTH)
+def backend(request: pytest.FixtureRequest) -> str:
+    """The kind of database under test."""
+    return str(request.param)
+
+
+@pytest.fixture
+def database_url(backend: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """A new database of the kind under test, its schema there."""
+    if backend == "sqlite":
+        path = tmp_path / "modelpress.db"
+        shutil.copy(request.getfixturevalue("sqlite_template"), path)
+        yield f"sqlite:///{path}"
+        return
+    server: PostgresServer = request.getfixturevalue("postgres")
+    name = server.create_database(template=request.getfixturevalue("postgres_template"))
+    yield server.url(name)
+    server.drop_database(name)
+
+
+@pytest.fixture
+def empty_database(backend: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[EmptyDatabase]:
+    """Makes new databases of the kind under test, without a schema."""
+    made: list[str] = []
+
+    def make() -> str:
+        if backend == "sqlite":
+            made.append("")
+            return f"sqlite:///{tmp_path / f'empty-{len(made)}.db'}"
+        server: PostgresServer = request.getfixturevalue("postgres")
+        made.append(server.create_database())
+        return server.url(made[-1])
+
+    yield make
+    for name in filter(None, made):
+        request.getfixturevalue("postgres").drop_database(name)
+
+
+@pytest.fixture
+def settings(database_url: str, tmp_path: Path) -> Settings:
+    """Settings with the database under test and a data directory of their own."""
+    return Settings(data=tmp_path / "data", database=database_url)
+
+
+@pytest.fixture
+def database(database_url: str) -> Iterator[Database]:
+    """The database under test, for a look past the store."""
+    opened = Database(database_url)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def store(database: Database) -> Store:
+    """The store under test."""
+    return Store(database, SecretBox(bytes(32)))
