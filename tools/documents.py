@@ -111,7 +111,9 @@ def _fields(form: type[msgspec.Struct], prefix: str) -> Iterator[str]:
     hints = get_type_hints(form, include_extras=True)
     for field in msgspec.structs.fields(form):
         hint = hints[field.name]
-        struct = next((part for part in _parts(hint) if isinstance(part, type) and issubclass(part, wire.Request)), None)
+        struct = next(
+            (part for part in _parts(hint) if isinstance(part, type) and issubclass(part, wire.Request)), None
+        )
         described = next(filter(None, (_description(part) for part in (hint, *get_args(hint)))), "")
         required = "yes" if field.required else "no"
         yield f"| `{prefix}{field.encode_name}` | {_type_name(hint)} | {required} | {described} |"

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,6 +18,9 @@ from msgspec import Meta
 from modelpress.errors import SettingsError
 
 PREFIX = "MODELPRESS_"
+
+#: Where msgspec's message says which setting it means.
+_NAMED = re.compile(r"(`\$\.|unknown field `)(?P<name>\w+)")
 
 
 def default_data_directory(environ: Mapping[str, str]) -> Path:
@@ -59,17 +63,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     slots: Annotated[int, Meta(description="tasks one worker runs at the same time", ge=1)] = 1
     threads: Annotated[int, Meta(description="threads of one task; 0: one for each core", ge=0)] = 0
     lease_seconds: Annotated[
-        float, Meta(description="how long a silent worker keeps its task; renewed every second while it lives", gt=0)
+        float, Meta(description="how long a silent worker keeps its task; renewed every second while it lives", gt=0, le=86_400)
     ] = 30.0
     stop_grace_seconds: Annotated[
-        float, Meta(description="after this a task's process that ignores the request to stop is killed", ge=0)
+        float, Meta(description="after this a task's process that ignores the request to stop is killed", ge=0, le=86_400)
     ] = 2.0
     retention_hours: Annotated[
-        float, Meta(description="how long files of deleted, produced model versions are kept", ge=0)
+        float, Meta(description="how long files of deleted, produced model versions are kept", ge=0, le=876_000)
     ] = 24.0
-    log_level: Annotated[str, Meta(description="debug, info, warning or error", pattern="^(debug|info|warning|error)$")] = (
-        "info"
-    )
+    log_level: Annotated[
+        str, Meta(description="debug, info, warning or error", pattern="^(debug|info|warning|error)$")
+    ] = "info"
     buckets: Annotated[
         dict[str, BucketSettings], Meta(description="named storage roots, in the file only: `[buckets.NAME]`")
     ] = {}
@@ -105,14 +109,32 @@ def load_settings(
     environ = os.environ if environ is None else environ
     config = config or (Path(environ[PREFIX + "CONFIG"]) if environ.get(PREFIX + "CONFIG") else None)
     values: dict[str, Any] = {"data": str(default_data_directory(environ))}
-    values |= _from_file(config) if config else {}
-    values |= _from_environment(environ)
-    values |= {name: str(value) if isinstance(value, Path) else value for name, value in (flags or {}).items() if value is not None}
-    values["data"] = str(Path(values["data"]).expanduser().absolute())
+    origins: dict[str, str] = {}
+    for found, origin in (
+        (_from_file(config) if config else {}, f"in {config}"),
+        (_from_environment(environ), "in the environment"),
+        ({name: value for name, value in (flags or {}).items() if value is not None}, "given as a flag"),
+    ):
+        values |= found
+        origins |= dict.fromkeys(found, origin)
     try:
-        return msgspec.convert(values, Settings, strict=False, dec_hook=lambda kind, value: kind(value))  # Path
+        return msgspec.convert(values, Settings, strict=False, dec_hook=_to_path)
     except msgspec.ValidationError as exc:
-        raise SettingsError(f"settings: {exc}", hint="docs/settings.md lists every setting") from exc
+        raise _wrong(str(exc), origins) from exc
+
+
+def _to_path(kind: type, value: Any) -> Path:
+    if not isinstance(value, (str, Path)) or not str(value):
+        raise ValueError(f"Expected a path, got {value!r}")
+    return Path(value).expanduser().absolute()
+
+
+def _wrong(message: str, origins: Mapping[str, str]) -> SettingsError:
+    named = _NAMED.search(message)
+    name = named["name"] if named else ""
+    return SettingsError(
+        f"setting {name} ({origins.get(name, 'by default')}): {message}", hint="docs/settings.md lists every setting"
+    )
 
 
 def _from_file(path: Path) -> dict[str, Any]:

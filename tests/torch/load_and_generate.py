@@ -15,9 +15,8 @@ import os
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
-from transformers import AutoModelForCausalLM, AutoTokenizer
-
 import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 
 def main() -> None:

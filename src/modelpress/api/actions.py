@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,18 +53,14 @@ def _describe_task(services: Services, caller: Caller, request: wire.TaskId) -> 
     task = services.tasks.get(caller, request.model_comp_task_id)
     output = None
     if task.status is TaskStatus.SUCCEEDED:
-        try:
+        with suppress(NoSuchModel):  # the version was deleted since; the task stays what it was
             output = services.models.get_version(caller, task.output_model_id)
-        except NoSuchModel:
-            pass  # the version was deleted since; the task stays what it was
     return wire.task_detail(task, services.tasks.history(caller, task.id), output)
 
 
 def _describe_tasks(services: Services, caller: Caller, request: wire.ListTasks) -> wire.TaskList:
     wanted = _page_request(request)
-    return wire.task_list(
-        wanted, services.tasks.page(caller, wanted, source_model_id=request.source_model_id or None)
-    )
+    return wire.task_list(wanted, services.tasks.page(caller, wanted, source_model_id=request.source_model_id or None))
 
 
 def _cancel_task(services: Services, caller: Caller, request: wire.TaskId) -> None:
@@ -87,9 +84,7 @@ def _describe_sets(services: Services, caller: Caller, request: wire.PageForm) -
 
 
 def _describe_set(services: Services, caller: Caller, request: wire.SetIdOrName) -> wire.SetDetail:
-    return wire.set_detail(
-        services.models.get_set(caller, set_id=request.model_set_id, name=request.model_set_name)
-    )
+    return wire.set_detail(services.models.get_set(caller, set_id=request.model_set_id, name=request.model_set_name))
 
 
 def _delete_set(services: Services, caller: Caller, request: wire.SetId) -> dict[str, Any]:

@@ -66,29 +66,37 @@ def decode(body: bytes, form: type[wire.Request]) -> wire.Request:
     Raises: MalformedJSON, InvalidRequest naming the field.
     """
     try:
-        return msgspec.convert(_settle(msgspec.json.decode(body or b"{}"), path=""), type=form)
+        request = msgspec.json.decode(body or b"{}", type=form, dec_hook=_read_whole)
     except msgspec.ValidationError as exc:
         raise _invalid(str(exc)) from exc
     except (msgspec.DecodeError, UnicodeDecodeError) as exc:
         raise MalformedJSON(str(exc)) from exc
     except RecursionError as exc:
         raise MalformedJSON("it is nested too deeply") from exc
+    _check_texts(request, path="")
+    return request
 
 
-def _settle(value: Any, *, path: str) -> Any:
-    """``value`` with integral floats as ints: the Java SDK turns every number it parsed into a double.
+def _read_whole(kind: type[Any], value: Any) -> Any:
+    assert kind is wire.Whole, f"no form has a {kind}"
+    if isinstance(value, bool) or not isinstance(value, int | float) or int(value) != value:
+        raise ValueError("Expected a whole number")
+    return wire.Whole(value)
 
-    Raises: InvalidRequest for a text with a zero character, which PostgreSQL cannot keep.
+
+def _check_texts(value: Any, *, path: str) -> None:
+    """Nothing, unless a text has a zero character, which PostgreSQL cannot keep.
+
+    Raises: InvalidRequest.
     """
-    if isinstance(value, dict):
-        return {name: _settle(item, path=f"{path}.{name}" if path else name) for name, item in value.items()}
-    if isinstance(value, list):
-        return [_settle(item, path=f"{path}[{index}]") for index, item in enumerate(value)]
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
     if isinstance(value, str) and "\0" in value:
         raise InvalidRequest(path, "a text must not have a zero character")
-    return value
+    if isinstance(value, tuple):
+        for index, item in enumerate(value):
+            _check_texts(item, path=f"{path}[{index}]")
+    if isinstance(value, wire.Request):
+        for attribute, name in zip(value.__struct_fields__, value.__struct_encode_fields__, strict=True):
+            _check_texts(getattr(value, attribute), path=f"{path}.{name}" if path else name)
 
 
 def _invalid(message: str) -> InvalidRequest | MalformedJSON:

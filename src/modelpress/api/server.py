@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
+import errno
 import json
 import os
+import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import uvicorn
 
@@ -16,8 +18,16 @@ from modelpress.errors import SettingsError
 from modelpress.service.services import Services
 from modelpress.settings import Settings
 
+_HINTS = {
+    errno.EADDRINUSE: "another program has the port: choose one with --port, or --port 0 for a free one",
+    errno.EADDRNOTAVAIL: "--host takes an address of this machine; 0.0.0.0 means all of them",
+    errno.EACCES: "ports below 1024 need a privilege: choose another with --port",
+}
+_HINT_HOST = "--host takes an address of this machine, such as 127.0.0.1"
+
+
 class _Server(uvicorn.Server):
-    """uvicorn's server, telling when the port answers."""
+    """uvicorn's server, telling when the port answers, and returning when a signal told it to stop."""
 
     def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
         super().__init__(config)
@@ -28,6 +38,32 @@ class _Server(uvicorn.Server):
         if self.started:
             self._ready()
 
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """As uvicorn's, but the signal is not raised again at the end: it would end the process before the worker."""
+        before = {number: signal.signal(number, self.handle_exit) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def make_config(services: Services, settings: Settings) -> uvicorn.Config:
+    """uvicorn's configuration for the application over these services."""
+    return uvicorn.Config(
+        make_app(services, settings),
+        log_config=None,
+        # Its warnings are about what clients send: bytes that are no HTTP, and upgrades offered.
+        log_level="error",
+        access_log=False,
+        lifespan="off",
+        server_header=False,
+        timeout_graceful_shutdown=5,
+        # Whichever libraries are installed: an upgrade that a client offers is ignored, and HTTP answered.
+        ws="none",
+    )
+
 
 def serve(services: Services, settings: Settings) -> None:
     """Serve until SIGINT or SIGTERM.
@@ -36,14 +72,6 @@ def serve(services: Services, settings: Settings) -> None:
     """
     listening = _listen(settings)
     url = _url(settings.host, listening.getsockname()[1])
-    config = uvicorn.Config(
-        make_app(services, settings),
-        log_config=None,
-        access_log=False,
-        lifespan="off",
-        server_header=False,
-        timeout_graceful_shutdown=5,
-    )
     path = settings.address_path
 
     def ready() -> None:
@@ -51,7 +79,7 @@ def serve(services: Services, settings: Settings) -> None:
         print(f"modelpress is ready at {url}", file=sys.stderr, flush=True)
 
     try:
-        asyncio.run(_Server(config, ready).serve(sockets=[listening]))
+        _Server(make_config(services, settings), ready).run(sockets=[listening])
     finally:
         path.unlink(missing_ok=True)
 
@@ -72,7 +100,7 @@ def _listen(settings: Settings) -> socket.socket:
         listening.close()
         raise SettingsError(
             f"cannot listen on {settings.host}:{settings.port}: {exc.strerror or exc}",
-            hint="another program has the port? choose one with --port, or --port 0 for a free one",
+            hint=_HINTS.get(exc.errno or 0, _HINT_HOST),
         ) from exc
     listening.listen(1024)
     return listening

@@ -22,13 +22,19 @@ class ErrorRow:
 
 
 #: What is not the caller's fault; also what an unexpected failure of ours looks like.
-INTERNAL = ErrorRow(code="InternalError", status=500, number=500001, when="a failure of the server; its log has it by requestId")
-UNAVAILABLE = ErrorRow(code="ServiceUnavailable", status=503, number=503001, when="the database does not answer; nothing was changed")
+INTERNAL = ErrorRow(
+    code="InternalError", status=500, number=500001, when="a failure of the server; its log has it by requestId"
+)
+UNAVAILABLE = ErrorRow(
+    code="ServiceUnavailable", status=503, number=503001, when="the database does not answer; nothing was changed"
+)
 NO_ROUTE = ErrorRow(code="InvalidURI", status=404, number=404006, when="no route has this path")
 NOT_POST = ErrorRow(code="InvalidHTTPRequest", status=405, number=405001, when="the method is not POST")
 
 
-def _row(kind: type[errors.ServiceError], status: int, serial: int, when: str) -> tuple[type[errors.ServiceError], ErrorRow]:
+def _row(
+    kind: type[errors.ServiceError], status: int, serial: int, when: str
+) -> tuple[type[errors.ServiceError], ErrorRow]:
     return kind, ErrorRow(code=kind.code, status=status, number=status * 1000 + serial, when=when)
 
 
@@ -41,8 +47,13 @@ ROWS: dict[type[errors.ServiceError], ErrorRow] = dict(
         _row(errors.InvalidAuthHeader, 400, 5, "the Authorization header is missing or malformed"),
         _row(errors.SignatureMismatch, 400, 6, "the signature is not the one this secret key gives"),
         _row(errors.SignatureExpired, 400, 7, "the signature is too old, or over 15 minutes in the future"),
-        _row(errors.ModelNotSupported, 400, 8, "the model cannot be imported, or compressed as asked; the message says why"),
-        _row(errors.InvalidHTTPRequest, 400, 9, "the body did not arrive as announced"),
+        _row(
+            errors.ModelNotSupported,
+            400,
+            8,
+            "the model cannot be imported, or compressed as asked; the message says why",
+        ),
+        _row(errors.InvalidHTTPRequest, 400, 9, "the body did not arrive as announced, or Host or Authorization is there twice"),
         _row(errors.UnknownAccessKey, 403, 1, "no such access key, or it was revoked"),
         _row(errors.AccessDenied, 403, 2, "none of the access key's policies allows the action"),
         _row(errors.NoSuchTask, 404, 1, "no compression task of this account has the id"),

@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any
 
-import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from modelpress.domain.model import ModelSet, ModelVersion
@@ -18,28 +17,32 @@ Description = Annotated[str, Meta(max_length=1000, description="at most 1,000 ch
 Id = Annotated[str, Meta(min_length=1, max_length=64)]
 
 
+class Whole(int):
+    """A whole number, also one written 100.0: the Java SDK turns every number it parsed into a double."""
+
+
 # --- requests; fields not named here are ignored -------------------------------------------------------------
 
 
 class Request(Struct, frozen=True, kw_only=True, rename="camel"):
-    """The base of all requests. (kw_only is not inherited, so every form says it.)"""
+    """The base of all requests. (Neither frozen, for type checkers, nor kw_only is inherited: every form says both.)"""
 
 
-class PageForm(Request, kw_only=True):
+class PageForm(Request, frozen=True, kw_only=True):
     """Which page of a list."""
 
     marker: str | None = None
-    max_keys: int | None = None
+    max_keys: Whole | None = None
     page_reverse: bool | None = None
 
 
-class ListTasks(PageForm, kw_only=True):
+class ListTasks(PageForm, frozen=True, kw_only=True):
     """DescribeModelCompTasks."""
 
     source_model_id: str | None = None
 
 
-class Config(Request, kw_only=True):
+class Config(Request, frozen=True, kw_only=True):
     """The ``config`` of a task."""
 
     strategy: str
@@ -47,7 +50,7 @@ class Config(Request, kw_only=True):
     quant_conf: str | None = None
 
 
-class CreateTask(Request, kw_only=True):
+class CreateTask(Request, frozen=True, kw_only=True):
     """CreateModelCompTask."""
 
     name: Name
@@ -57,13 +60,13 @@ class CreateTask(Request, kw_only=True):
     description: Description | None = None
 
 
-class TaskId(Request, kw_only=True):
+class TaskId(Request, frozen=True, kw_only=True):
     """Any action on one task. Documented as optional, yet nothing else names the task."""
 
     model_comp_task_id: Id
 
 
-class CreateSet(Request, kw_only=True):
+class CreateSet(Request, frozen=True, kw_only=True):
     """CreateCustomModelSet."""
 
     model_set_name: Name
@@ -71,20 +74,20 @@ class CreateSet(Request, kw_only=True):
     labels: tuple[Name, ...] | None = None
 
 
-class SetId(Request, kw_only=True):
+class SetId(Request, frozen=True, kw_only=True):
     """DeleteModelSet."""
 
     model_set_id: Id
 
 
-class SetIdOrName(Request, kw_only=True):
+class SetIdOrName(Request, frozen=True, kw_only=True):
     """DescribeModelSet."""
 
     model_set_id: Id | None = None
     model_set_name: Name | None = None
 
 
-class ImportMeta(Request, kw_only=True):
+class ImportMeta(Request, frozen=True, kw_only=True):
     """Where the imported model lies, and what it is."""
 
     bucket: Annotated[str, Meta(min_length=1, max_length=64)]
@@ -93,7 +96,7 @@ class ImportMeta(Request, kw_only=True):
     model_application_type: str = "chat"
 
 
-class CreateVersion(Request, kw_only=True):
+class CreateVersion(Request, frozen=True, kw_only=True):
     """CreateCustomModel."""
 
     model_set_id: Id
@@ -102,13 +105,13 @@ class CreateVersion(Request, kw_only=True):
     description: Description | None = None
 
 
-class ModelId(Request, kw_only=True):
+class ModelId(Request, frozen=True, kw_only=True):
     """DescribeModel, DeleteModel."""
 
     model_id: Id
 
 
-class ModelVersionId(Request, kw_only=True):
+class ModelVersionId(Request, frozen=True, kw_only=True):
     """The V1 route modelVersionDetail."""
 
     model_version_id: Id
@@ -121,7 +124,7 @@ class Answer(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=Tr
     """The base of all answers; a field that is UNSET is left out."""
 
 
-class PageInfo(Answer, kw_only=True):
+class PageInfo(Answer, frozen=True, kw_only=True):
     """Paging, echoed and told."""
 
     marker: str
@@ -130,7 +133,7 @@ class PageInfo(Answer, kw_only=True):
     next_marker: str | UnsetType = UNSET
 
 
-class ConfigAnswer(Answer, kw_only=True):
+class ConfigAnswer(Answer, frozen=True, kw_only=True):
     """A recipe in the wire's words: both names of the scheme, since documents and samples differ."""
 
     strategy: str
@@ -138,7 +141,7 @@ class ConfigAnswer(Answer, kw_only=True):
     quant_conf: str
 
 
-class TaskItem(Answer, kw_only=True):
+class TaskItem(Answer, frozen=True, kw_only=True):
     """A task in a list; ``progress`` and ``stage`` are additions of ours."""
 
     id: str
@@ -154,7 +157,7 @@ class TaskItem(Answer, kw_only=True):
     stage: str | UnsetType = UNSET
 
 
-class StatisticsAnswer(Answer, kw_only=True):
+class StatisticsAnswer(Answer, frozen=True, kw_only=True):
     """What a succeeded task measured (ours); sizes in bytes of all files."""
 
     source_bytes: int
@@ -168,7 +171,7 @@ class StatisticsAnswer(Answer, kw_only=True):
     object_path: str
 
 
-class EventAnswer(Answer, kw_only=True):
+class EventAnswer(Answer, frozen=True, kw_only=True):
     """One line of a task's history (ours)."""
 
     time: str
@@ -177,7 +180,7 @@ class EventAnswer(Answer, kw_only=True):
     message: str
 
 
-class TaskDetail(TaskItem, kw_only=True):
+class TaskDetail(TaskItem, frozen=True, kw_only=True):
     """A task by itself."""
 
     model_set_id: str
@@ -186,14 +189,14 @@ class TaskDetail(TaskItem, kw_only=True):
     statistics: StatisticsAnswer | UnsetType = UNSET
 
 
-class TaskList(Answer, kw_only=True):
+class TaskList(Answer, frozen=True, kw_only=True):
     """DescribeModelCompTasks."""
 
     model_comp_task_list: tuple[TaskItem, ...]
     page_info: PageInfo
 
 
-class SetItem(Answer, kw_only=True):
+class SetItem(Answer, frozen=True, kw_only=True):
     """A model set in a list."""
 
     model_set_id: str
@@ -207,20 +210,20 @@ class SetItem(Answer, kw_only=True):
     model_names: tuple[str, ...]
 
 
-class SetDetail(SetItem, kw_only=True):
+class SetDetail(SetItem, frozen=True, kw_only=True):
     """DescribeModelSet."""
 
     source: str
 
 
-class SetList(Answer, kw_only=True):
+class SetList(Answer, frozen=True, kw_only=True):
     """DescribeCustomModelSets."""
 
     custom_model_set_list: tuple[SetItem, ...]
     page_info: PageInfo
 
 
-class SourceInfo(Answer, kw_only=True):
+class SourceInfo(Answer, frozen=True, kw_only=True):
     """Where a version comes from. Baidu names no children; these are ours."""
 
     source_type: str
@@ -229,7 +232,7 @@ class SourceInfo(Answer, kw_only=True):
     object_path: str
 
 
-class VersionDetail(Answer, kw_only=True):
+class VersionDetail(Answer, frozen=True, kw_only=True):
     """DescribeModel."""
 
     model_set_id: str
@@ -248,13 +251,13 @@ class VersionDetail(Answer, kw_only=True):
     description: str | UnsetType = UNSET
 
 
-class VersionCreated(Answer, kw_only=True):
+class VersionCreated(Answer, frozen=True, kw_only=True):
     """CreateCustomModel."""
 
     model_id: str
 
 
-class VersionDetailV1(Answer, kw_only=True):
+class VersionDetailV1(Answer, frozen=True, kw_only=True):
     """The V1 route modelVersionDetail, as the Python SDK's Model class reads it."""
 
     model_id_str: str
@@ -277,9 +280,7 @@ def time_text(moment: datetime) -> str:
 
 def config_answer(recipe: Recipe) -> ConfigAnswer:
     """A recipe."""
-    return ConfigAnswer(
-        strategy=recipe.strategy.value, weight=recipe.scheme.name, quant_conf=recipe.scheme.quant_conf
-    )
+    return ConfigAnswer(strategy=recipe.strategy.value, weight=recipe.scheme.name, quant_conf=recipe.scheme.quant_conf)
 
 
 def _item_fields(task: Task) -> dict[str, Any]:
@@ -311,7 +312,8 @@ def task_detail(task: Task, events: list[TaskEvent], output: ModelVersion | None
         failed_reason=task.reason or UNSET,
         statistics=_statistics(task, output),
         events=tuple(
-            EventAnswer(time=time_text(e.at), status=e.status.value, attempt=e.attempt, message=e.message) for e in events
+            EventAnswer(time=time_text(e.at), status=e.status.value, attempt=e.attempt, message=e.message)
+            for e in events
         ),
     )
 

@@ -34,7 +34,8 @@ _HOPELESS = (BadSource, Unsupported, QualityGate)
 def compress(
     source: Annotated[Path, typer.Argument(metavar="SRC", help="Hugging Face model directory.", show_default=False)],
     destination: Annotated[
-        Path, typer.Argument(metavar="DST", help="Directory to make; it must not exist, or be empty.", show_default=False)
+        Path,
+        typer.Argument(metavar="DST", help="Directory to make; it must not exist, or be empty.", show_default=False),
     ],
     weight: option.Weight,
     group_size: Annotated[
@@ -61,15 +62,16 @@ def compress(
         say(note)
     staging = target.with_name(f".{target.name}.partial")
     with _held(staging):
-        _refuse_taken(target)
         measured = _carry_out(plan, folder, staging, threads=threads)
         _publish(staging, target)
     _print_result(plan, measured, destination, as_json=as_json)
 
 
 def _parse_group_size(text: str | None) -> GroupSize:
-    if text is None or text == "channel":
-        return text  # type: ignore[return-value]  # mypy takes it for any text
+    if text is None:
+        return None
+    if text == "channel":
+        return "channel"
     if not text.isdecimal() or int(text) < 1:
         raise typer.BadParameter(f"{text!r} is neither a number of columns nor 'channel'", param_hint="'--group-size'")
     return int(text)
@@ -116,23 +118,24 @@ def _carry_out(plan: Plan, folder: Folder, staging: Path, *, threads: int | None
     """
     from modelpress.worker.press import press
 
+    bars = Bars(in_bytes=True)
     shards_done: int | None = None
-    with Bars(in_bytes=True) as bars:
 
-        def report(progress: Progress) -> None:
-            nonlocal shards_done
-            if shards_done is None and progress.shards_done:
-                say(f"resuming: {progress.shards_done} of {len(plan.shards)} shards are there")
-            shards_done = progress.shards_done
-            bars.show("", stage=progress.stage, done=progress.bytes_done, total=progress.bytes_total)
+    def report(progress: Progress) -> None:
+        nonlocal shards_done
+        if shards_done is None and progress.shards_done:
+            say(f"resuming: {progress.shards_done} of {len(plan.shards)} shards are there")
+        shards_done = progress.shards_done
+        bars.show("", stage=progress.stage, done=progress.bytes_done, total=progress.bytes_total)
 
-        try:
+    try:
+        with bars:
             return press(folder, plan.recipe, staging, report=report, threads=threads)[1]
-        except BaseException as exc:
-            # Before the first report nothing is known of the directory, and it may not even be ours.
-            if shards_done is not None:
-                _leave(plan, staging, shards_done=0 if isinstance(exc, _HOPELESS) else shards_done)
-            raise
+    except BaseException as exc:
+        # Before the first report nothing is known of the directory, and it may not even be ours.
+        if shards_done is not None:
+            _leave(plan, staging, shards_done=0 if isinstance(exc, _HOPELESS) else shards_done)
+        raise
 
 
 def _leave(plan: Plan, staging: Path, *, shards_done: int) -> None:
@@ -140,10 +143,8 @@ def _leave(plan: Plan, staging: Path, *, shards_done: int) -> None:
     if shards_done == 0:
         shutil.rmtree(staging, ignore_errors=True)
         return
-    say(
-        f"{shards_done} of {len(plan.shards)} shards are finished and kept in {staging}; "
-        "the same command goes on from there"
-    )
+    say(f"{shards_done} of {len(plan.shards)} shards are finished and kept in {staging}")
+    say("the same command goes on from there")
 
 
 def _publish(staging: Path, target: Path) -> None:

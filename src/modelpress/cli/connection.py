@@ -103,9 +103,7 @@ def connected(command: Callable[Concatenate[Session, P], None]) -> Callable[...,
 
 
 @contextmanager
-def open_session(
-    flags: Flags, *, settings: Settings, environ: Mapping[str, str] | None = None
-) -> Iterator[Session]:
+def open_session(flags: Flags, *, settings: Settings, environ: Mapping[str, str] | None = None) -> Iterator[Session]:
     """A session with the server that flags, environment or the data directory of ``settings`` name.
 
     Raises: SettingsError if no keys are found, or half a pair.
@@ -143,7 +141,8 @@ def find_keys(flags: Flags, *, environ: Mapping[str, str], settings: Settings) -
         if access_key or secret_key:
             here, missing = ("an access key", "secret key") if access_key else ("a secret key", "access key")
             raise SettingsError(
-                f"{source} has {here} and no {missing}", hint="give both in the same place: a pair is never put together"
+                f"{source} has {here} and no {missing}",
+                hint="give both in the same place: a pair is never put together",
             )
     return _local_keys(settings)
 
@@ -159,7 +158,9 @@ def _local_keys(settings: Settings) -> tuple[str, str]:
         )
     access_key, secret_key = pair.get("accessKey"), pair.get("secretKey")
     if not access_key or not secret_key:
-        raise SettingsError(f"{path} has not both accessKey and secretKey", hint="make a new key: modelpress key create")
+        raise SettingsError(
+            f"{path} has not both accessKey and secretKey", hint="make a new key: modelpress key create"
+        )
     return access_key, secret_key
 
 

@@ -39,7 +39,9 @@ def create(
     secret_key: Annotated[
         str | None,
         typer.Option(
-            "--secret-key", envvar="MODELPRESS_NEW_SECRET_KEY", help="Its secret key; the variable keeps it off the screen."
+            "--secret-key",
+            envvar="MODELPRESS_NEW_SECRET_KEY",
+            help="Its secret key; the variable keeps it off the screen.",
         ),
     ] = None,
     data: option.Data = None,

@@ -7,7 +7,7 @@ import sys
 import typer
 
 from modelpress import __version__
-from modelpress.cli import demo, key, server
+from modelpress.cli import compress, demo, key, model, server, task
 from modelpress.errors import ModelpressError
 
 app = typer.Typer(
@@ -17,9 +17,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+app.command("compress")(compress.compress)
 app.command("serve")(server.serve)
 app.command("worker")(server.worker)
 app.command("demo")(demo.demo)
+app.add_typer(model.app, name="model")
+app.add_typer(task.app, name="task")
 app.add_typer(key.app, name="key")
 
 

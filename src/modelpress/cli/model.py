@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -28,7 +29,7 @@ ModelOrSet = Annotated[str, typer.Argument(metavar="ID", help="A model set (am-�
 @connected
 def create(
     session: Session,
-    name: Annotated[str, typer.Argument(help="Its name, 1 to 64 characters.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Its name, 1 to 64 characters.")],
     model_type: Type = "Text2Text",
     labels: Annotated[list[str] | None, typer.Option("--label", help="A label; may be repeated.")] = None,
     as_json: option.AsJson = False,
@@ -45,7 +46,7 @@ def create(
 @connected
 def import_model(
     session: Session,
-    path: Annotated[Path, typer.Argument(help="Hugging Face model directory.")],
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="Hugging Face model directory.")],
     name: Annotated[
         str | None,
         typer.Option("--name", help="Model set, made if it is new.", show_default="the directory's name"),
@@ -55,16 +56,21 @@ def import_model(
     in_place: Annotated[bool, typer.Option("--in-place", help="Make no copy; PATH lies inside a bucket.")] = False,
     as_json: option.AsJson = False,
 ) -> None:
-    """Register a model directory: a copy of it (by reflink or hard link where that can be), or in place."""
+    """Register a model directory, as a copy or in place. The copy is a reflink or a hard link where the disk can."""
     if name and set_id:
         raise typer.BadParameter("give --name or --set, not both")
     files = placement.files_of_model(path)
-    place = placement.locate(path, settings=session.settings) if in_place else None
-    with _model_set(session, set_id, name or placement.model_name(path)[:_LONGEST_NAME]) as into:
-        if place is not None:
-            model_id = _register(session, into, place, description)
-        else:
-            place, model_id = _copy_and_register(session, into, path, files, description)
+    found = _find_set(session, set_id, name or placement.model_name(path)[:_LONGEST_NAME])
+    copy = None if in_place else placement.copy_in(path, files, settings=session.settings)
+    place = copy.location if copy else placement.locate(path, settings=session.settings)
+    if copy is not None:
+        say(f"{size_text(copy.size_bytes)} brought in by {copy.how}")
+    with _undone_if_refused(session, copy) as made_sets:
+        into = found.id
+        if into is None:
+            into = _create_set(session, found.name, model_type="Text2Text", labels=[])
+            made_sets.append(into)
+        model_id = _register(session, into, place, description)
     if as_json:
         print_json({"modelId": model_id, "modelSetId": into, "bucket": place.bucket, "objectPath": place.path})
         return
@@ -72,31 +78,141 @@ def import_model(
     print_facts({"model": model_id, "model set": into, "path": lies})
 
 
-@contextmanager
-def _model_set(session: Session, set_id: str | None, name: str) -> Iterator[str]:
-    """The id of the set that is meant, made if there is none of this name; one made for nothing is deleted again."""
+@app.command("list")
+@connected
+def list_models(
+    session: Session, reverse: option.Reverse = False, limit: option.Limit = None, as_json: option.AsJson = False
+) -> None:
+    """List model sets and their versions, oldest first."""
+    sets, _ = session.collect(
+        "DescribeCustomModelSets", {"pageReverse": reverse}, items="customModelSetList", limit=limit
+    )
+    if as_json:
+        print_json(sets)
+        return
+    rows = [
+        [s["modelSetId"], s["modelSetName"], "\n".join(s["modelIds"]), s["modelType"], time_text(s["createTime"])]
+        for s in sets
+    ]
+    print_table(["MODEL SET", "NAME", "MODELS", "TYPE", "CREATED"], rows, whole=("MODEL SET", "MODELS", "CREATED"))
+
+
+@app.command()
+@connected
+def show(session: Session, which: ModelOrSet, as_json: option.AsJson = False) -> None:
+    """Show a model set or a model version."""
+    action, field = _target(which)
+    detail = session.call(f"Describe{action}", {field: which})
+    if as_json:
+        print_json(detail)
+        return
+    print_facts(_set_facts(detail) if which.startswith(MODEL_SET) else _version_facts(session, detail))
+
+
+@app.command()
+@connected
+def delete(session: Session, which: ModelOrSet, as_json: option.AsJson = False) -> None:
+    """Delete a model version, or a model set with all its versions."""
+    action, field = _target(which)
+    session.call(f"Delete{action}", {field: which})
+    if as_json:
+        print_json({field: which, "state": "deleted"})
+        return
+    say(f"{which} is deleted")
+
+
+def _target(which: str) -> tuple[str, str]:
+    """What an id names, in the words of actions and of bodies."""
+    for prefix, action, field in ((MODEL_SET, "ModelSet", "modelSetId"), (MODEL, "Model", "modelId")):
+        if which.startswith(prefix):
+            return action, field
+    raise typer.BadParameter(f"{which!r} is neither a model set (am-…) nor a model version (amv-…)", param_hint="'ID'")
+
+
+def _set_facts(detail: dict[str, Any]) -> dict[str, str]:
+    versions = zip(detail["modelIds"], detail["modelNames"], strict=True)
+    return {
+        "model set": detail["modelSetId"],
+        "name": detail["modelSetName"],
+        "type": detail["modelType"],
+        "labels": ", ".join(detail["labels"]),
+        "created": time_text(detail["createTime"]),
+        **{f"model {number}": f"{model_id}  {name}" for number, (model_id, name) in enumerate(versions, start=1)},
+    }
+
+
+def _version_facts(session: Session, detail: dict[str, Any]) -> dict[str, str]:
+    source = detail["sourceInfo"]
+    return {
+        "model": detail["modelId"],
+        "name": detail["modelName"],
+        "model set": detail["modelSetId"],
+        "source": source["sourceType"],
+        "task": source.get("accelerationTaskId", ""),
+        "architecture": detail["model"],
+        "size": size_text(detail["sizeBytes"]),
+        "compressible": "yes" if detail["isSupportModelComp"] else f"no: {detail['unsupportedReason']}",
+        "description": detail.get("description", ""),
+        "created": time_text(detail["createTime"]),
+        "path": session.place(bucket=source["bucket"], object_path=source["objectPath"]),
+    }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Wanted:
+    """The set that is meant; no id where it is yet to be made."""
+
+    id: str | None
+    name: str
+
+
+def _find_set(session: Session, set_id: str | None, name: str) -> _Wanted:
     from modelpress.client.client import RequestFailed
 
-    found = set_id or _set_named(session, name)
-    made = found or _create_set(session, name, model_type="Text2Text", labels=[])
     try:
-        yield made
-    except (RequestFailed, ModelpressError, KeyboardInterrupt):
-        if found is None:
+        found = session.call("DescribeModelSet", {"modelSetId": set_id} if set_id else {"modelSetName": name})
+    except RequestFailed as exc:
+        if set_id or exc.code != "NoSuchModelSet":
+            raise
+        return _Wanted(id=None, name=name)
+    return _Wanted(id=found["modelSetId"], name=name)
+
+
+@contextmanager
+def _undone_if_refused(session: Session, copy: placement.Copy | None) -> Iterator[list[str]]:
+    """Take back the copy, and the sets put on the list, if the server refuses.
+
+    Where it is not known whether the server did it (no reply, an interrupt), the copy stays: it may be in use.
+    """
+    from modelpress.client.client import RequestFailed, ServerUnreachable
+
+    made_sets: list[str] = []
+    try:
+        yield made_sets
+    except RequestFailed as exc:
+        if copy is not None:
+            copy.remove()
+        for set_id in made_sets:
             with suppress(ModelpressError):
-                session.call("DeleteModelSet", {"modelSetId": made})
+                session.call("DeleteModelSet", {"modelSetId": set_id})
+        if exc.code == "NoSuchObject" and copy is not None:
+            exc.hint = f"the server has another data directory than {session.settings.data}: give its own with --data"
+        raise
+    except (ServerUnreachable, KeyboardInterrupt):
+        if copy is not None:
+            say(f"the copy stays at {copy.path}, since the server may have registered it")
         raise
 
 
-def _set_named(session: Session, name: str) -> str | None:
-    from modelpress.client.client import RequestFailed
-
-    try:
-        return str(session.call("DescribeModelSet", {"modelSetName": name})["modelSetId"])
-    except RequestFailed as exc:
-        if exc.code != "NoSuchModelSet":
-            raise
-        return None
+def _register(session: Session, set_id: str, place: Location, description: str) -> str:
+    meta = {
+        "bucket": place.bucket,
+        "objectPath": place.path,
+        "modelFormat": "HuggingFace.Transformers",
+        "modelApplicationType": "chat",
+    }
+    body = {"modelSetId": set_id, "sourceType": "Import", "importMeta": meta, "description": description}
+    return str(session.call("CreateCustomModel", body)["modelId"])
 
 
 def _create_set(session: Session, name: str, *, model_type: str, labels: list[str]) -> str:

@@ -27,7 +27,10 @@ Data = Annotated[
 Database = Annotated[
     str | None,
     typer.Option(
-        "--database", envvar="MODELPRESS_DATABASE", help="Database URL.", show_default="modelpress.db in the data directory"
+        "--database",
+        envvar="MODELPRESS_DATABASE",
+        help="Database URL.",
+        show_default="modelpress.db in the data directory",
     ),
 ]
 Config = Annotated[
@@ -44,9 +47,7 @@ Reverse = Annotated[bool, typer.Option("--reverse", help="Newest first.")]
 Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Show at most this many.", show_default="all")]
 
 # Which server, and as whom. Their variables are read in cli/connection.py: a key's source decides what it may go with.
-Url = Annotated[
-    str | None, typer.Option("--url", help="Server (MODELPRESS_URL).", show_default="the local server's")
-]
+Url = Annotated[str | None, typer.Option("--url", help="Server (MODELPRESS_URL).", show_default="the local server's")]
 AccessKey = Annotated[
     str | None,
     typer.Option("--access-key", help="Access key (MODELPRESS_ACCESS_KEY).", show_default="the data directory's"),

@@ -9,6 +9,10 @@ from datetime import datetime
 
 import typer
 
+#: Columns between two columns, and what a column that folds keeps at least.
+_GAP = 2
+_LEAST_FOLDED = 12
+
 
 def print_json(value: object) -> None:
     """One JSON document on stdout."""
@@ -18,17 +22,23 @@ def print_json(value: object) -> None:
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, whole: Collection[str] = ()) -> None:
     """A plain table on stdout: full width when it is not a terminal, so that nothing is cut off in a pipe.
 
-    On a narrow terminal the columns ``whole`` keep their width, and the others fold.
+    On a narrow terminal the columns ``whole`` keep their width, since half an id is none; the others fold.
     """
     from rich.console import Console
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold", show_edge=False)
-    for name in columns:
-        table.add_column(name, overflow="fold", no_wrap=name in whole)
+    least = -_GAP
+    for name, *cells in zip(columns, *rows, strict=True):
+        longest = max(len(line) for cell in (name, *cells) for line in cell.split("\n"))
+        fixed = name in whole
+        table.add_column(name, overflow="fold", no_wrap=fixed)
+        least += _GAP + (longest if fixed else min(longest, _LEAST_FOLDED))
     for row in rows:
         table.add_row(*row)
-    console = Console(width=None if sys.stdout.isatty() else 240, highlight=False, markup=False)
+    console = Console(highlight=False, markup=False)
+    # A terminal that is too narrow for what must be whole breaks lines itself: no end of an id gets lost.
+    console.width = max(console.width, least) if sys.stdout.isatty() else 240
     console.print(table)
 
 

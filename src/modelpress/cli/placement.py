@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import re
@@ -10,11 +11,15 @@ import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from modelpress.cli.progress import Bars
 from modelpress.domain.model import Location
-from modelpress.errors import AlreadyCompressed, DiskFull, ModelpressError, SettingsError
+from modelpress.errors import DiskFull, ModelpressError, SettingsError
 from modelpress.settings import Settings
+
+if TYPE_CHECKING:
+    from modelpress.storage.bucket import Buckets
 
 #: The ioctl by which one file shares another's blocks until either is changed (linux/fs.h).
 _FICLONE = 0x40049409
@@ -45,10 +50,7 @@ def files_of_model(source: Path) -> list[str]:
     from modelpress.tensors.folder import LocalFolder
 
     folder = LocalFolder(source)
-    try:
-        left_out = open_checkpoint(folder).left_out
-    except AlreadyCompressed:
-        left_out = ()  # sound, and the server says what may be done with it
+    left_out = open_checkpoint(folder).left_out
     return [name for name in folder.names() if name not in left_out and not name.startswith(".")]
 
 
@@ -59,10 +61,10 @@ def copy_in(source: Path, names: list[str], *, settings: Settings) -> Copy:
 
     Raises: DiskFull; ModelpressError if it cannot be read or written.
     """
-    from modelpress.storage.bucket import LOCAL, Buckets
+    from modelpress.storage.bucket import LOCAL
     from modelpress.tensors.writer import sync_directory
 
-    root = Buckets(settings).root(LOCAL)
+    root = _open_buckets(settings).root(LOCAL)
     slug = re.sub(r"[^A-Za-z0-9._-]+", "-", model_name(source)).lstrip(".-")
     name = f"{slug or 'model'}-{secrets.token_hex(4)}"
     partial = root / f".{name}.partial"
@@ -83,8 +85,6 @@ def copy_in(source: Path, names: list[str], *, settings: Settings) -> Copy:
 
 
 def _trouble(exc: OSError, *, root: Path, total_bytes: int) -> ModelpressError:
-    import errno
-
     if exc.errno in (errno.ENOSPC, errno.EDQUOT):
         return DiskFull(f"no space in {root} for the model's {total_bytes} bytes", hint="--in-place makes no copy")
     return ModelpressError(f"the model cannot be copied to {root}: {exc}")
@@ -134,9 +134,9 @@ def locate(source: Path, *, settings: Settings) -> Location:
 
     Raises: SettingsError if no bucket does.
     """
-    from modelpress.storage.bucket import LOCAL, OUTPUTS, Buckets
+    from modelpress.storage.bucket import LOCAL, OUTPUTS
 
-    buckets = Buckets(settings)
+    buckets = _open_buckets(settings)
     path = source.resolve()
     roots = {name: buckets.root(name).resolve() for name in (LOCAL, OUTPUTS, *settings.buckets)}
     holding = [name for name, root in roots.items() if root in path.parents]
@@ -148,6 +148,15 @@ def locate(source: Path, *, settings: Settings) -> Location:
         )
     bucket = max(holding, key=lambda name: len(roots[name].parts))
     return Location(bucket=bucket, path=path.relative_to(roots[bucket]).as_posix())
+
+
+def _open_buckets(settings: Settings) -> Buckets:
+    from modelpress.storage.bucket import Buckets
+
+    try:
+        return Buckets(settings)
+    except OSError as exc:
+        raise SettingsError(f"the data directory {settings.data} cannot be used: {exc.strerror}") from exc
 
 
 def model_name(source: Path) -> str:

@@ -56,7 +56,11 @@ def _make_progress(*, in_bytes: bool) -> Progress:
         TransferSpeedColumn,
     )
 
-    columns: list[ProgressColumn] = [TextColumn("{task.fields[stage]}"), BarColumn(bar_width=None), TaskProgressColumn()]
+    columns: list[ProgressColumn] = [
+        TextColumn("{task.fields[stage]}"),
+        BarColumn(bar_width=None),
+        TaskProgressColumn(),
+    ]
     if in_bytes:
         columns += [DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn(compact=True)]
     else:

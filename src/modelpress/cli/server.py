@@ -16,6 +16,7 @@ from typing import Annotated, Any
 import typer
 
 from modelpress.cli import option
+from modelpress.errors import SettingsError
 from modelpress.settings import Settings, load_settings
 
 Host = Annotated[
@@ -23,7 +24,9 @@ Host = Annotated[
 ]
 Port = Annotated[
     int | None,
-    typer.Option("--port", envvar="MODELPRESS_PORT", help="Port to listen on; 0 takes a free one.", show_default="8080"),
+    typer.Option(
+        "--port", envvar="MODELPRESS_PORT", help="Port to listen on; 0 takes a free one.", show_default="8080"
+    ),
 ]
 Slots = Annotated[
     int | None,
@@ -46,11 +49,13 @@ def serve(
     flags = {"data": data, "host": host, "port": port, "database": database, "slots": slots}
     settings = load_settings(flags=flags, config=config)
     _log_to_stderr(settings)
+    _prepare_data(settings)
     from modelpress.api.server import serve as serve_api
     from modelpress.service.services import open_services
 
     with open_services(settings) as services:
         _make_first_key(services, settings)
+        _check_master_key(services)
         keeper = None if no_worker else _WorkerKeeper(settings, config)
         try:
             serve_api(services, settings)
@@ -74,6 +79,7 @@ def worker(
     flags = {"data": data, "database": database, "slots": slots}
     settings = load_settings(flags=flags, config=config)
     _log_to_stderr(settings)
+    _prepare_data(settings)
     from modelpress.service.services import open_services
     from modelpress.worker.supervisor import Supervisor
 
@@ -129,6 +135,30 @@ class _WorkerKeeper:
             if self._process is not None:
                 self._process.terminate()
         self._thread.join()
+
+
+def _prepare_data(settings: Settings) -> None:
+    """Make the data directory if it is not there.
+
+    Raises: SettingsError if it cannot be made or written to.
+    """
+    hint = "choose another with --data or MODELPRESS_DATA"
+    try:
+        settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as exc:
+        raise SettingsError(f"data directory {settings.data} cannot be made: {exc.strerror}", hint=hint) from exc
+    if not os.access(settings.data, os.W_OK | os.X_OK):
+        raise SettingsError(f"data directory {settings.data} cannot be written to by this user", hint=hint)
+
+
+def _check_master_key(services: Any) -> None:
+    """Refuse to start where no request could be let in.
+
+    Raises: SettingsError if the secrets of the database were encrypted with another key.
+    """
+    keys = services.access.keys()
+    for key in [key for key in keys if key.revoked_at is None][:1]:
+        services.access.caller(key.id)
 
 
 def _make_first_key(services: Any, settings: Settings) -> None:

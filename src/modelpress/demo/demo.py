@@ -71,8 +71,13 @@ def _server(settings: Settings, *, keep: bool, say: Callable[[str], None]) -> It
     port = settings.port if _is_free(settings.host, settings.port) else 0
     if port != settings.port:
         say(f"port {settings.port} is taken, a free one will do")
-    settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
     log = settings.data / "server.log"
+    try:
+        settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
+        log.touch()
+    except OSError as exc:
+        hint = "choose another directory with --data"
+        raise DemoFailed(f"{log} cannot be written: {exc.strerror}", hint=hint) from exc
     command = [sys.executable, "-m", "modelpress.cli.main", "serve"]
     command += ["--data", str(settings.data), "--host", settings.host, "--port", str(port)]
     with log.open("w", encoding="utf-8") as out:
@@ -112,7 +117,9 @@ def _wait_until_ready(process: subprocess.Popen[str], log: Path) -> str:
     until = time.monotonic() + _START_SECONDS
     while time.monotonic() < until:
         lines = log.read_text(encoding="utf-8").splitlines()
-        ready = [line.removeprefix("modelpress is ready at ") for line in lines if line.startswith("modelpress is ready")]
+        ready = [
+            line.removeprefix("modelpress is ready at ") for line in lines if line.startswith("modelpress is ready")
+        ]
         if ready:
             return ready[0]
         if process.poll() is not None:
@@ -162,8 +169,9 @@ def _verbatim_example(settings: Settings, server: Server, sdk_python: Path) -> s
     said = [line for line in ended.stderr.splitlines() if "InvalidMarker" in line]
     if not said:
         raise DemoFailed(f"the example did not end with InvalidMarker but with: {ended.stderr[-2000:]}{ended.stdout}")
-    answer = said[-1][said[-1].index("{") :]
-    return answer[: answer.rindex("}") + 1]
+    # The SDK's message holds the reply's text, quoted.
+    reply = json.loads(said[-1][said[-1].index("{") : said[-1].rindex("}") + 1].replace("\\'", "'"))
+    return f"RequestError: {reply['code']}: {reply['message']}"
 
 
 def _tour(
@@ -178,7 +186,8 @@ def _tour(
         stderr=subprocess.PIPE,
         text=True,
     )
-    assert process.stdout is not None and process.stderr is not None
+    assert process.stdout is not None
+    assert process.stderr is not None
     complaints: list[str] = []
     reader = threading.Thread(target=lambda stream: complaints.append(stream.read()), args=(process.stderr,))
     reader.start()
@@ -194,4 +203,3 @@ def _tour(
     if status or not tasks:
         raise DemoFailed(f"the SDK's tour failed: {complaints[0][-2000:]}")
     return tasks
-

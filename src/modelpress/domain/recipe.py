@@ -50,12 +50,12 @@ def recipe_from_json(data: dict[str, object]) -> Recipe:
     scheme = find_scheme(str(data["scheme"]))
     group_size = data.get("group_size")
     assert scheme is not None, f"stored recipe names an unknown scheme: {data!r}"
-    assert group_size is None or group_size == "channel" or isinstance(group_size, int)
+    assert group_size is None or group_size == "channel" or isinstance(group_size, int), data
     return Recipe(
         scheme=scheme,
         strategy=Strategy(str(data["strategy"])),
         method=Method(str(data["method"])),
-        group_size=group_size,  # type: ignore[arg-type]  # the assertion above is the check
+        group_size=group_size,
     )
 
 

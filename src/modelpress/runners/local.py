@@ -11,6 +11,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -69,10 +70,8 @@ class LocalProcess:
 
     def signal_group(self, number: signal.Signals) -> None:
         """Send a signal to the process and all it started."""
-        try:
+        with suppress(ProcessLookupError):  # gone already
             os.killpg(self._process.pid, number)
-        except ProcessLookupError:
-            pass  # gone already
 
     def kill(self) -> None:
         """End it now, and wait until it is gone."""

@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from modelpress.domain.model import MODEL_TYPES, Location, ModelSet, ModelVersion
 from modelpress.domain.page import Page, PageRequest
 from modelpress.domain.policy import Caller
-from modelpress.errors import AlreadyCompressed, BadSource, InvalidRequest, ModelNotSupported
+from modelpress.errors import BadSource, InvalidRequest, ModelNotSupported
 from modelpress.service.clock import Clock
 from modelpress.storage.bucket import Buckets
 from modelpress.store.model_store import ModelStore, NewVersion
-from modelpress.tensors.already_compressed import refuse_compressed
-from modelpress.tensors.checkpoint import Checkpoint, open_checkpoint
+from modelpress.tensors.checkpoint import open_checkpoint
 from modelpress.tensors.folder import LocalFolder
 
 MODEL_FORMAT = "HuggingFace.Transformers"
@@ -90,7 +89,9 @@ class ModelService:
         try:
             checkpoint = open_checkpoint(LocalFolder(directory.path, within=directory.root))
         except BadSource as exc:
-            raise ModelNotSupported(f"{request.location.path!r} cannot be imported: {exc.message}", hint=exc.hint) from exc
+            raise ModelNotSupported(
+                f"{request.location.path!r} cannot be imported: {exc.message}", hint=exc.hint
+            ) from exc
         version = NewVersion(
             account_id=caller.account_id,
             set_id=request.set_id,
@@ -100,7 +101,7 @@ class ModelService:
             application_type=request.application_type,
             architecture=checkpoint.architecture,
             size_bytes=checkpoint.size_bytes,
-            unsupported_reason=_why_not(checkpoint),
+            unsupported_reason=checkpoint.already_compressed,
         )
         return self._models.create_version(version, now=self._clock())
 
@@ -118,10 +119,3 @@ class ModelService:
         """
         self._models.delete_version(model_id, account_id=caller.account_id, now=self._clock())
 
-
-def _why_not(checkpoint: Checkpoint) -> str | None:
-    try:
-        refuse_compressed(checkpoint.config, (tensor.spec for tensor in checkpoint.tensors))
-    except AlreadyCompressed as exc:
-        return exc.message
-    return None

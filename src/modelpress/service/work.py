@@ -47,18 +47,19 @@ class WorkService:
         self._clock = clock
 
     def claim(self, holder: str) -> Assignment | None:
-        """The next task that needs a worker; those that only need an end (stopped, lost, without source) get it here."""
+        """The next task that needs a worker; what only needs an end (stopped, lost, without source) gets it here."""
         while claimed := self._tasks.claim(holder=holder, lease=self._lease, now=self._clock()):
             task, source = claimed
             if task.status is TaskStatus.STOPPING:
                 self.stopped(task)
                 continue
-            if task.barren_attempts > BARREN_ATTEMPTS_ALLOWED:
+            output = self._output_location(task)
+            published = task.statistics if self._buckets.path(output).is_dir() else None
+            if task.barren_attempts > BARREN_ATTEMPTS_ALLOWED and published is None:
                 count = task.barren_attempts - 1
                 why = WorkerLost(f"{count} attempts in a row ended without finishing a shard")
                 self.fail(task, why.failed_reason())
                 continue
-            output = self._output_location(task)
             try:
                 directory = self._buckets.find(source.location, account_id=task.account_id)
             except NotFound as exc:
@@ -71,7 +72,7 @@ class WorkService:
                 output=output,
                 architecture=source.architecture,
                 application_type=source.application_type,
-                published=task.statistics if self._buckets.path(output).is_dir() else None,
+                published=published,
             )
         return None
 
@@ -148,13 +149,16 @@ class WorkService:
         return self._tasks.release_holder(holder, now=self._clock())
 
     def sweep(self) -> None:
-        """Remove staging folders of tasks that are final, and outputs whose version was deleted long enough ago."""
+        """Remove what is left over: of tasks that are final, and of versions that were deleted long enough ago."""
         staged = self._buckets.staged_tasks()
         for task_id in self._tasks.final_among(staged) if staged else ():
             self._buckets.remove_staging(task_id)
+        for location in map(self._output_location, self._tasks.measured_in_vain()):
+            self._buckets.remove_output(location)
         for version in self._models.discarded_outputs(before=self._clock() - self._retention):
             self._buckets.remove_output(version.location)
-            self._models.mark_files_removed(version.id, now=self._clock())
+            if not self._buckets.path(version.location).exists():
+                self._models.mark_files_removed(version.id, now=self._clock())
 
 
 def _output_version(assignment: Assignment, statistics: Statistics) -> NewVersion:

@@ -53,8 +53,12 @@ class Buckets:
         missing = NoSuchObject(bucket=location.bucket, path=location.path)
         if location.bucket == OUTPUTS and relative.parts[:1] != (account_id,):
             raise missing
-        path = (root / relative).resolve()
-        if not path.is_relative_to(root.resolve()) or not path.is_dir():
+        try:
+            path = (root / relative).resolve()
+            found = path.is_relative_to(root.resolve()) and path.is_dir()
+        except (OSError, ValueError) as exc:  # too long for a name, not allowed to look, not a text
+            raise missing from exc
+        if not found:
             raise missing
         return Directory(path=path, root=root)
 

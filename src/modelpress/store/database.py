@@ -23,6 +23,12 @@ _SQLITE_PRAGMAS = (
     "mmap_size=1073741824",
 )
 
+#: Both give a transaction that sees one state: SQLite's always do, PostgreSQL's only when told so.
+_READING: dict[str, dict[str, Any]] = {
+    "sqlite": {"read_only": True},
+    "postgresql": {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True},
+}
+
 
 class Database:
     """One database. ``read`` and ``write`` give a connection inside a transaction."""
@@ -31,6 +37,7 @@ class Database:
         parsed = _parse(url)
         self.dialect = parsed.get_backend_name()
         self._engine = _open_sqlite(parsed) if self.dialect == "sqlite" else _open_postgresql(parsed)
+        self._reading = self._engine.execution_options(**_READING[self.dialect])
 
     @property
     def answers_fast(self) -> bool:
@@ -40,7 +47,7 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """A connection that sees one consistent state."""
-        with _driver_errors(), self._engine.execution_options(read_only=True).connect() as connection:
+        with _driver_errors(), self._reading.connect() as connection:
             yield connection
 
     @contextmanager
@@ -76,7 +83,11 @@ def _open_postgresql(url: URL) -> Engine:
 
 def _open_sqlite(url: URL) -> Engine:
     if url.database:
-        Path(url.database).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        directory = Path(url.database).parent
+        try:
+            directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as exc:
+            raise SettingsError(f"the database's directory {directory} cannot be made: {exc.strerror}") from exc
     engine = create_engine(url)
 
     @event.listens_for(engine, "connect")

@@ -70,19 +70,20 @@ class KeyStore:
         """
         sealed = self._box.seal(secret_key, access_key=access_key)
         granted = sorted(policy.value for policy in policies)
-        with self._database.write() as connection:
-            replaced = connection.execute(
-                statement.REPLACE_KEY,
-                {"access_key": access_key, "owner": account_id, "sealed": sealed, "granted": granted},
-            )
-            if replaced.rowcount:
-                return
-            if connection.execute(statement.KEY, {"access_key": access_key}).first() is not None:
-                raise NameConflict("access key", access_key)
-            connection.execute(
-                statement.INSERT_KEY,
-                {"id": access_key, "account_id": account_id, "secret": sealed, "policies": granted, "created_at": now},
-            )
+        replacement = {"access_key": access_key, "owner": account_id, "sealed": sealed, "granted": granted}
+        columns = {
+            "id": access_key,
+            "account_id": account_id,
+            "secret": sealed,
+            "policies": granted,
+            "created_at": now,
+        }
+        try:
+            with self._database.write() as connection:
+                if not connection.execute(statement.REPLACE_KEY, replacement).rowcount:
+                    connection.execute(statement.INSERT_KEY, columns)
+        except IntegrityError as exc:
+            raise NameConflict("access key", access_key) from exc
 
     def credential(self, access_key: str) -> Credential | None:
         """The credential of a key that is in force, else None."""

@@ -116,6 +116,8 @@ class ModelStore:
         """
         with self._database.write() as connection:
             _lock(connection, statement.LOCK_SET, {"set_id": set_id, "account_id": account_id}, NoSuchModelSet(set_id))
+            # Its versions too: a task may read one of them and fill another set.
+            connection.execute(statement.LOCK_VERSIONS_OF_SET, {"set_id": set_id}).all()
             user = connection.execute(statement.USER_OF_SET, {"set_id": set_id}).scalar_one_or_none()
             if user is not None:
                 raise ModelInUse(set_id, task_id=user)

@@ -23,9 +23,10 @@ def read_page(
     """
     start = _AFTER_ALL if request.reverse else 0
     if request.marker:
-        start = connection.execute(marked, {**parameters, "marker": request.marker}).scalar_one_or_none()
-        if start is None:
+        found = connection.execute(marked, {**parameters, "marker": request.marker}).scalar_one_or_none()
+        if found is None:
             raise InvalidMarker(request.marker)
+        start = found
     rows = list(connection.execute(page, {**parameters, "start": start, "limit": request.max_keys + 1}))
     if len(rows) <= request.max_keys:
         return rows, None

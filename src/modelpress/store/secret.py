@@ -55,8 +55,10 @@ def load_master_key(path: Path) -> bytes:
         return _make_master_key(path)
     except OSError as exc:
         raise SettingsError(f"master key {path}: {exc.strerror}") from exc
+    except UnicodeDecodeError as exc:
+        raise SettingsError(f"master key {path} is not base64") from exc
     try:
-        key = base64.b64decode(text, validate=False)
+        key = base64.b64decode(text.strip(), validate=True)
     except binascii.Error as exc:
         raise SettingsError(f"master key {path} is not base64") from exc
     if len(key) != 32:
@@ -66,16 +68,18 @@ def load_master_key(path: Path) -> bytes:
 
 def _make_master_key(path: Path) -> bytes:
     """Written under another name and linked into place: of two processes that start at once, one wins, whole."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     partial = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
-    with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as out:
-        out.write(base64.b64encode(secrets.token_bytes(32)).decode() + "\n")
-        out.flush()
-        os.fsync(out.fileno())
     try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as out:
+            out.write(base64.b64encode(secrets.token_bytes(32)).decode() + "\n")
+            out.flush()
+            os.fsync(out.fileno())
         os.link(partial, path)
     except FileExistsError:
         pass  # the other process's key holds
+    except OSError as exc:
+        raise SettingsError(f"master key {path} cannot be made: {exc.strerror}") from exc
     finally:
-        partial.unlink()
+        partial.unlink(missing_ok=True)
     return load_master_key(path)

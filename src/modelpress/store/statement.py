@@ -1,4 +1,4 @@
-"""Every statement on tasks, models and keys, built once at import: building one for each call costs 2.5 times as much."""
+"""Every statement on tasks, models and keys, built once at import: building one each call costs 2.5 times as much."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from sqlalchemy import (
 )
 
 from modelpress.domain.task import OPEN, TaskStatus, sources
-from modelpress.store.table import access_key, account, model_set, model_version, task, task_event
+from modelpress.store.table import OPEN_TASK, access_key, account, model_set, model_version, task, task_event
 
 _S = TaskStatus
-_OPEN = [status.value for status in OPEN]
+_OPEN = sorted(status.value for status in OPEN)
 
 # --- accounts and access keys --------------------------------------------------------------------------------
 
@@ -63,6 +63,12 @@ INSERT_VERSION = insert(model_version)
 _live_version = and_(model_version.c.account_id == bindparam("account_id"), model_version.c.deleted_at.is_(None))
 VERSION = select(model_version).where(model_version.c.id == bindparam("model_id"), _live_version)
 LOCK_VERSION = VERSION.with_for_update()
+LOCK_VERSIONS_OF_SET = (
+    select(model_version.c.id)
+    .where(model_version.c.set_id == bindparam("set_id"), model_version.c.deleted_at.is_(None))
+    .order_by(model_version.c.seq)
+    .with_for_update()
+)
 #: Also of versions that were deleted: for the worker, which holds a task that refers to one.
 ANY_VERSION = select(model_version).where(model_version.c.id == bindparam("model_id"))
 COUNT_VERSIONS = select(func.count()).where(model_version.c.set_id == bindparam("set_id"))
@@ -101,7 +107,7 @@ TASK_STATUS = select(task.c.status).where(task.c.id == bindparam("task_id"))
 #: A task that is not final and reads or fills what is to be deleted.
 USER_OF_VERSION = (
     select(task.c.id)
-    .where(task.c.status.in_(_OPEN), task.c.source_model_id == bindparam("model_id"))
+    .where(OPEN_TASK, task.c.source_model_id == bindparam("model_id"))
     .order_by(task.c.seq)
     .limit(1)
 )
@@ -109,7 +115,7 @@ USER_OF_SET = (
     select(task.c.id)
     .join(model_version, model_version.c.id == task.c.source_model_id)
     .where(
-        task.c.status.in_(_OPEN),
+        OPEN_TASK,
         or_(task.c.model_set_id == bindparam("set_id"), model_version.c.set_id == bindparam("set_id")),
     )
     .order_by(task.c.seq)
@@ -144,7 +150,7 @@ _claimable = or_(
         task.c.lease_until < bindparam("now"),
     ),
 )
-_next = select(task.c.seq).where(_claimable).order_by(task.c.seq).limit(1)
+_next = select(task.c.seq).where(OPEN_TASK, _claimable).order_by(task.c.seq).limit(1)
 
 
 def _claim(chosen: Select[Any]) -> Any:
@@ -223,11 +229,15 @@ RELEASE = (
 RELEASE_HOLDER = (
     update(task)
     .where(
+        OPEN_TASK,
         task.c.holder == bindparam("dead_holder"),
         task.c.status.in_([_S.RUNNING.value, _S.STOPPING.value]),
     )
     .values(lease_until=bindparam("ended"), holder=None)
     .returning(task)
+)
+MEASURED_IN_VAIN = select(task).where(
+    task.c.status.in_([_S.FAILED.value, _S.STOPPED.value]), task.c.statistics.is_not(None)
 )
 FINAL_TASKS = select(task.c.id).where(task.c.id.in_(bindparam("task_ids", expanding=True)), task.c.status.not_in(_OPEN))
 

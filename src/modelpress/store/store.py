@@ -37,5 +37,9 @@ def open_store(settings: Settings) -> Store:
     from modelpress.store.upgrade import upgrade  # Alembic: slow to import
 
     database = Database(settings.database_url)
-    upgrade(database)
-    return Store(database, SecretBox(load_master_key(settings.master_key_path)))
+    try:
+        upgrade(database)
+        return Store(database, SecretBox(load_master_key(settings.master_key_path)))
+    except BaseException:
+        database.close()
+        raise

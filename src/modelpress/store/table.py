@@ -173,8 +173,10 @@ Index(
     sqlite_where=_LIVE,
     postgresql_where=_LIVE,
 )
-_UNDONE = text(f"status IN ({_quoted(OPEN)})")
-Index("ix_task_open", task.c.seq, sqlite_where=_UNDONE, postgresql_where=_UNDONE)
+#: Also the condition of the statements that are to use the index: SQLite takes it only for the very same text, and a
+#: list of bound values is none. Without it every look for work reads all tasks there ever were.
+OPEN_TASK = text(f"status IN ({_quoted(OPEN)})")
+Index("ix_task_open", task.c.seq, sqlite_where=OPEN_TASK, postgresql_where=OPEN_TASK)
 
 task_event = Table(
     "task_event",

@@ -119,6 +119,8 @@ class TaskStore:
             self._must_exist(connection, task_id, account_id)
             if not connection.execute(statement.DELETE_TASK, {"task_id": task_id, "now": now}).rowcount:
                 status = _status(connection, task_id)
+                if status in FINAL:  # another call deleted it since the look above
+                    raise NoSuchTask(task_id)
                 raise TaskStatusConflict(task_id, status=status.value, wanted="stop it before deleting it")
 
     def _must_exist(self, connection: Connection, task_id: str, account_id: str) -> None:
@@ -236,6 +238,11 @@ class TaskStore:
         """Which of these tasks are final."""
         with self._database.read() as connection:
             return set(connection.execute(statement.FINAL_TASKS, {"task_ids": list(task_ids)}).scalars())
+
+    def measured_in_vain(self) -> list[Task]:
+        """Tasks that got as far as publishing and still ended without success: their output may lie there."""
+        with self._database.read() as connection:
+            return [to_task(row) for row in connection.execute(statement.MEASURED_IN_VAIN)]
 
 
 def _note(

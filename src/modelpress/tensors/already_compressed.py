@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from modelpress.errors import AlreadyCompressed
 from modelpress.tensors.grid import DTYPE_BITS
 from modelpress.tensors.spec import TensorSpec
 
@@ -31,22 +30,15 @@ _NAME_ENDINGS = (
 _PLAIN_WEIGHT_DTYPES = frozenset({"F64", "F32", "F16", "BF16"})
 
 
-def refuse_compressed(config: Mapping[str, Any], tensors: Iterable[TensorSpec]) -> None:
-    """Nothing, for weights as they were trained.
-
-    Raises: AlreadyCompressed naming the method, and what gave it away.
-    """
+def why_compressed(config: Mapping[str, Any], tensors: Iterable[TensorSpec]) -> str | None:
+    """What tells that the weights were quantized before, and by which method; None for weights as they were trained."""
     for where, method in _stated(config):
-        raise AlreadyCompressed(
-            f"the model is already quantized: config.json says so in {where} (method {method!r})",
-            hint="compress the original, unquantized model instead",
-        )
+        return f"the model is already quantized: config.json says so in {where} (method {method!r})"
     for spec in tensors:
         why = _betrayed(spec)
         if why is not None:
-            raise AlreadyCompressed(
-                f"the model is already quantized: {why}", hint="compress the original, unquantized model instead"
-            )
+            return f"the model is already quantized: {why}"
+    return None
 
 
 def _stated(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -58,7 +50,7 @@ def _stated(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         for key in _CONFIG_KEYS:
             stated = part.get(key)
             if isinstance(stated, dict) and stated:
-                yield prefix + key, str(stated.get("quant_method") or stated.get("format") or "unnamed")
+                yield prefix + key, str(stated.get("quant_method") or stated.get("format") or "unnamed")[:40]
 
 
 def _betrayed(spec: TensorSpec) -> str | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from modelpress.errors import BadSource
-from modelpress.tensors.already_compressed import refuse_compressed
+from modelpress.tensors.already_compressed import why_compressed
 from modelpress.tensors.folder import Folder, read_all
 from modelpress.tensors.header import StoredTensor, read_header
 
@@ -49,7 +49,7 @@ class SideFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checkpoint:
-    """A model before its data is read. ``size_bytes`` counts config, weights and side files."""
+    """A model before its data is read. ``size_bytes`` counts config, index, weights and side files."""
 
     config: Mapping[str, Any]
     architecture: str
@@ -62,12 +62,14 @@ class Checkpoint:
     size_bytes: int
     #: Of every file that is read, by name.
     fingerprints: Mapping[str, str]
+    #: What tells that it was quantized before; such a checkpoint is sound, but no plan is made of it.
+    already_compressed: str | None
 
 
 def open_checkpoint(folder: Folder) -> Checkpoint:
     """What ``folder`` holds, every header checked and no weight read.
 
-    Raises: BadSource saying why it is not a sound model directory; AlreadyCompressed if it was quantized before.
+    Raises: BadSource saying why it is not a sound model directory.
     """
     names = folder.names()
     config = _read_config(folder, names)
@@ -76,9 +78,8 @@ def open_checkpoint(folder: Folder) -> Checkpoint:
     _check_once(tensors)
     if index is not None:
         _check_index(index, tensors)
-    refuse_compressed(config, (tensor.spec for tensor in tensors))
     side_files, left_out = _other_files(folder, names, shards)
-    read = (CONFIG, *shards, *(side.name for side in side_files))
+    read = (CONFIG, *shards, *(side.name for side in side_files), *(() if index is None else (INDEX,)))
     return Checkpoint(
         config=config,
         architecture=_architecture(config),
@@ -88,6 +89,7 @@ def open_checkpoint(folder: Folder) -> Checkpoint:
         left_out=left_out,
         size_bytes=sum(folder.size(name) for name in read),
         fingerprints={name: folder.fingerprint(name) for name in read},
+        already_compressed=why_compressed(config, (tensor.spec for tensor in tensors)),
     )
 
 
@@ -150,11 +152,11 @@ def _read_index(folder: Folder, names: list[str]) -> dict[str, str]:
         raise BadSource(f"{INDEX} names {len(files)} files, more than the {MOST_SHARDS} that are accepted")
     for file in sorted(files):
         if "/" in file or "\\" in file or file in {"", ".", ".."}:
-            raise BadSource(f"{INDEX} names the file {file!r}, which is not in the model directory itself")
+            raise BadSource(f"{INDEX} names the file {file[:200]!r}, which is not in the model directory itself")
         if not file.endswith(".safetensors"):
-            raise BadSource(f"{INDEX} names {file!r}, which is not a safetensors file")
+            raise BadSource(f"{INDEX} names {file[:200]!r}, which is not a safetensors file")
         if file not in names:
-            raise BadSource(f"{INDEX} names {file!r}, which is missing", hint="the download may be incomplete")
+            raise BadSource(f"{INDEX} names {file[:200]!r}, which is missing", hint="the download may be incomplete")
     return weight_map
 
 
@@ -171,7 +173,7 @@ def _check_index(index: Mapping[str, str], tensors: tuple[StoredTensor, ...]) ->
     for name, file in index.items():
         if files.get(name) != file:
             found = f"but it is in {files[name]}" if name in files else "which does not have it"
-            raise BadSource(f"{INDEX} says that tensor {name!r} is in {file}, {found}")
+            raise BadSource(f"{INDEX} says that tensor {name[:200]!r} is in {file}, {found}")
 
 
 def _other_files(

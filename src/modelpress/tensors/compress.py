@@ -17,7 +17,8 @@ from modelpress.domain.task import Progress
 from modelpress.tensors.checkpoint import SideFile
 from modelpress.tensors.folder import Folder
 from modelpress.tensors.piece import PIECE_BYTES, Piece, Workbench, carry_out, pieces_of
-from modelpress.tensors.plan import Plan, PlannedShard
+from modelpress.tensors.plan import Plan
+from modelpress.tensors.shard import PlannedShard
 from modelpress.tensors.staging import check_space, missing_shards, prepare
 from modelpress.tensors.writer import NewFile, sync_directory, write_file
 

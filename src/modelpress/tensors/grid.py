@@ -19,7 +19,7 @@ class Grid(StrEnum):
 
     @property
     def epsilon(self) -> float:
-        """The distance from 1 to the next number: the scale of a group that is all zero (design.md, section 6)."""
+        """The distance from 1 to the next number: the scale of a group that is all zero (docs/formats.md)."""
         return {Grid.BF16: 2.0**-7, Grid.F16: 2.0**-10, Grid.F32: 2.0**-23}[self]
 
 

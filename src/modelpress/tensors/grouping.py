@@ -21,7 +21,7 @@ class Grouping:
 
 
 def choose_grouping(recipe: Recipe, columns: Mapping[str, int]) -> Grouping:
-    """The grouping for weights of these widths: the recipe's wish, else the scheme's rule (design.md, section 6).
+    """The grouping for weights of these widths: the recipe's wish, else the scheme's rule (docs/formats.md).
 
     Raises: Unsupported if a group size was asked for that does not divide every width.
     """

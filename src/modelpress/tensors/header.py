@@ -21,6 +21,7 @@ LARGEST_HEADER_BYTES = 100_000_000
 #: Far above any real model (a 10 000-expert model has under a million tensors); keeps a hostile header cheap.
 MOST_TENSORS = 2_000_000
 MOST_DIMENSIONS = 8
+LONGEST_NAME = 1000
 _LENGTH_BYTES = 8
 
 
@@ -116,7 +117,9 @@ def _tensors(entries: dict[str, Any], *, file: str, data_start: int, file_size: 
 
 def _entry(name: str, value: Any) -> tuple[TensorSpec, int, int]:
     if not isinstance(value, dict) or not {"dtype", "shape", "data_offsets"} <= value.keys():
-        raise _Lie(f"tensor {name!r} lacks dtype, shape or data_offsets")
+        raise _Lie(f"tensor {name[:LONGEST_NAME]!r} lacks dtype, shape or data_offsets")
+    if len(name) > LONGEST_NAME or not _is_text(name):
+        raise _Lie(f"it has a tensor whose name is no text of at most {LONGEST_NAME} characters")
     dtype, shape, offsets = value["dtype"], value["shape"], value["data_offsets"]
     if not isinstance(dtype, str) or dtype not in DTYPE_BITS:
         raise _Lie(f"tensor {name!r} has the unknown dtype {str(dtype)[:40]!r}")
@@ -129,6 +132,11 @@ def _entry(name: str, value: Any) -> tuple[TensorSpec, int, int]:
     if bits != (end - start) * 8:
         raise _Lie(f"tensor {name!r} of shape {shape} and dtype {dtype} needs {bits / 8:g} bytes, it has {end - start}")
     return TensorSpec(name=name, dtype=dtype, shape=tuple(shape)), start, end
+
+
+def _is_text(name: str) -> bool:
+    """False for halves of characters, which JSON can write and UTF-8 cannot."""
+    return not any("\ud800" <= character <= "\udfff" for character in name)
 
 
 def _naturals(value: Any) -> bool:

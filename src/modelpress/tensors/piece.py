@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from modelpress.errors import BadSource
 from modelpress.tensors.folder import Folder
-from modelpress.tensors.plan import PlannedShard, Step
 from modelpress.tensors.quantize import quantize_rows
+from modelpress.tensors.shard import PlannedShard, Step
 
 #: Source bytes of a piece. Large enough that a call's cost vanishes, small enough for one a thread on any machine.
 PIECE_BYTES = 8 * 1024 * 1024

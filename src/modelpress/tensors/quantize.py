@@ -18,7 +18,7 @@ def quantize_rows(rounding: Rounding, source: Bytes, *, scales: Bytes, values: B
 
     Shapes: source [rows * source_row_bytes], scales [rows * scale_row_bytes], values [rows * value_row_bytes].
     Bound:  |w - value * scale| <= scale / 2 plus one rounding of w / scale to the grid, for each weight.
-    Source: design.md, section 6 (equal, bit for bit, to llm-compressor 0.14.0.1 without data).
+    Source: docs/formats.md (equal, bit for bit, to llm-compressor 0.14.0.1 without data).
     """
     rows, rest = divmod(len(source), rounding.source_row_bytes)
     assert rest == 0, (rounding, len(source))

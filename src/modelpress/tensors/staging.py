@@ -11,8 +11,8 @@ import shutil
 from pathlib import Path
 
 from modelpress.errors import DiskFull, Unsupported
-from modelpress.tensors.plan import PlannedShard
-from modelpress.tensors.writer import PARTIAL, write_file
+from modelpress.tensors.shard import PlannedShard
+from modelpress.tensors.writer import PARTIAL, disk_errors, write_file
 
 MANIFEST = ".modelpress-manifest.json"
 
@@ -24,9 +24,15 @@ def prepare(directory: Path, digest: str) -> None:
 
     Raises: Unsupported if it holds files that are not ours to delete.
     """
-    directory.mkdir(parents=True, exist_ok=True)
+    with disk_errors(directory, size_bytes=0):
+        directory.mkdir(parents=True, exist_ok=True)
+        _clear(directory, digest)
+
+
+def _clear(directory: Path, digest: str) -> None:
     found = _digest_in(directory)
-    if found is None and any(directory.iterdir()):
+    # A run killed while it wrote its very first file leaves that file half-written: ours, if without a manifest.
+    if found is None and not all(entry.name.startswith(MANIFEST) for entry in directory.iterdir()):
         raise Unsupported(
             f"{directory} is not empty, and nothing tells that its files are modelpress's own",
             hint="give a new or an empty directory",

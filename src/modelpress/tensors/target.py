@@ -6,22 +6,29 @@ An unknown architecture works when it names its parts as others do. What it name
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from enum import StrEnum
 from types import MappingProxyType
 
 from modelpress.errors import Unsupported
 from modelpress.tensors.spec import TensorSpec
 
-_NORM = "norm"
-_EMBEDDING = "embedding"
-_HEAD = "output head"
-_ROUTER = "expert router"
-_TOWER = "vision or audio part"
-_EXPERTS = "fused experts"
-_ARCHITECTURE = "part of its architecture that is known not to bear rounding"
 
-#: Kinds that loaders build as linear layers or experts: unless the config names them, they are sought quantized.
-NAMED_IN_CONFIG = frozenset({_HEAD, _ROUTER, _TOWER, _EXPERTS, _ARCHITECTURE})
+class Part(StrEnum):
+    """What a tensor is to a model; the values are words for a person."""
+
+    LINEAR = "linear weight"  #: to be compressed; every other part stays as it is
+    EMBEDDING = "embedding"
+    NORM = "norm"
+    HEAD = "output head"
+    ROUTER = "expert router"
+    TOWER = "vision or audio part"
+    EXPERTS = "experts fused into one tensor"
+    TENDER = "part that published recipes leave alone"
+    OTHER = "other"  #: biases, vectors, convolutions: nothing that anybody would expect to be compressed
+
+
+#: Parts that loaders build as linear layers or experts: unless the config names them, they are sought quantized.
+NAMED_IN_CONFIG = frozenset({Part.HEAD, Part.ROUTER, Part.TOWER, Part.EXPERTS, Part.TENDER})
 
 _TOWERS = (
     *("visual", "vision", "vision_tower", "vision_model", "vision_encoder", "vision_embed_tokens", "vision_projection"),
@@ -31,63 +38,54 @@ _TOWERS = (
 
 #: The last word of a module's name.
 _BY_LAST_WORD = {
-    "lm_head": _HEAD,
-    "embed_out": _HEAD,
-    "output_layer": _HEAD,
-    "score": _HEAD,
-    "classifier": _HEAD,
-    "qa_outputs": _HEAD,
-    "wte": _EMBEDDING,
-    "wpe": _EMBEDDING,
-    "shared": _EMBEDDING,
-    "relative_attention_bias": _EMBEDDING,
+    "lm_head": Part.HEAD,
+    "embed_out": Part.HEAD,
+    "output_layer": Part.HEAD,
+    "score": Part.HEAD,
+    "classifier": Part.HEAD,
+    "qa_outputs": Part.HEAD,
+    "wte": Part.EMBEDDING,
+    "wpe": Part.EMBEDDING,
+    "shared": Part.EMBEDDING,
+    "relative_attention_bias": Part.EMBEDDING,
 }
 
 #: A word anywhere in a module's name.
 _BY_ANY_WORD = {
-    "gate": _ROUTER,
-    "router": _ROUTER,
-    "shared_expert_gate": _ROUTER,
-    "embeddings": _EMBEDDING,
-    **dict.fromkeys(_TOWERS, _TOWER),
+    "gate": Part.ROUTER,
+    "router": Part.ROUTER,
+    "shared_expert_gate": Part.ROUTER,
+    "embeddings": Part.EMBEDDING,
+    # So do llm-compressor's examples for Qwen3-Next and Qwen3.5, for whatever scheme.
+    "linear_attn": Part.TENDER,
+    "mtp": Part.TENDER,
+    **dict.fromkeys(_TOWERS, Part.TOWER),
 }
 
 #: A module's whole name.
-_BY_NAME = {"output": _HEAD}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Architecture:
-    """What the rules above cannot tell of one architecture."""
-
-    #: Words anywhere in a module's name that mean: leave it as it is.
-    kept_words: frozenset[str] = frozenset()
-    #: Why it cannot be compressed at all, or empty.
-    refused: str = ""
+_BY_NAME = {"output": Part.HEAD}
 
 
 _TRANSPOSED = "its linear layers are stored transposed (Conv1D), which no compressed-tensors loader expects"
 
-ARCHITECTURES: Mapping[str, Architecture] = MappingProxyType(
+#: Architectures that cannot be compressed at all, and why.
+REFUSED: Mapping[str, str] = MappingProxyType(
     {
-        "GPT2LMHeadModel": Architecture(refused=_TRANSPOSED),
-        "GPT2Model": Architecture(refused=_TRANSPOSED),
-        "OpenAIGPTLMHeadModel": Architecture(refused=_TRANSPOSED),
-        # llm-compressor's own recipe for this model leaves its linear attention alone.
-        "Qwen3NextForCausalLM": Architecture(kept_words=frozenset({"linear_attn"})),
+        "GPT2LMHeadModel": _TRANSPOSED,
+        "GPT2Model": _TRANSPOSED,
+        "OpenAIGPTLMHeadModel": _TRANSPOSED,
     }
 )
 
 
-def architecture_named(name: str) -> Architecture:
-    """The table's row, or an empty one.
+def check_architecture(name: str) -> None:
+    """Nothing, for architectures that can be compressed, unknown ones among them.
 
-    Raises: Unsupported if models of this architecture cannot be compressed.
+    Raises: Unsupported with the reason.
     """
-    row = ARCHITECTURES.get(name, Architecture())
-    if row.refused:
-        raise Unsupported(f"models of architecture {name} cannot be compressed: {row.refused}")
-    return row
+    reason = REFUSED.get(name)
+    if reason is not None:
+        raise Unsupported(f"models of architecture {name} cannot be compressed: {reason}")
 
 
 def module_of(name: str) -> str:
@@ -95,33 +93,27 @@ def module_of(name: str) -> str:
     return name.rpartition(".")[0]
 
 
-def kept_kind(spec: TensorSpec, architecture: Architecture) -> str | None:
-    """Why a tensor that might be a linear layer's weight is left as it is; None for a weight to be compressed.
-
-    A tensor that no rule names and that is no weight of two dimensions is of kind "".
-    """
+def part_of(spec: TensorSpec) -> Part:
+    """What a tensor is, by its name and shape."""
     module = module_of(spec.name)
     words = module.split(".")
     if len(spec.shape) == 3 and "experts" in words:
-        return _EXPERTS
+        return Part.EXPERTS
     if len(spec.shape) != 2 or not spec.name.endswith(".weight") or 0 in spec.shape:
-        return ""
-    return _kind_by_name(module, words, architecture)
-
-
-def _kind_by_name(module: str, words: list[str], architecture: Architecture) -> str | None:
-    last = words[-1]
+        return Part.OTHER
     if module in _BY_NAME:
         return _BY_NAME[module]
     for word in words:
         if word in _BY_ANY_WORD:
             return _BY_ANY_WORD[word]
-        if word in architecture.kept_words:
-            return _ARCHITECTURE
-    if last in _BY_LAST_WORD:
-        return _BY_LAST_WORD[last]
-    if "embed" in last or "embedding" in last:
-        return _EMBEDDING
-    if "norm" in last or last.startswith("ln_"):
-        return _NORM
-    return None
+    return _by_last_word(words[-1])
+
+
+def _by_last_word(word: str) -> Part:
+    if word in _BY_LAST_WORD:
+        return _BY_LAST_WORD[word]
+    if "embed" in word:
+        return Part.EMBEDDING
+    if "norm" in word or word.startswith("ln_"):
+        return Part.NORM
+    return Part.LINEAR

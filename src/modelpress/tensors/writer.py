@@ -28,20 +28,20 @@ class NewFile:
         self._size_bytes = size_bytes
         # Its own name each time: a worker that lost its lease may still be writing this file.
         self._partial = path.with_name(f"{path.name}.{secrets.token_hex(4)}{PARTIAL}")
-        with self._troubles():
+        with disk_errors(self._path, size_bytes=self._size_bytes):
             self._descriptor = os.open(self._partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
 
     def write_at(self, offset: int, data: bytes | memoryview) -> None:
         """Put all of ``data`` at ``offset``."""
         rest = memoryview(data)
-        with self._troubles():
+        with disk_errors(self._path, size_bytes=self._size_bytes):
             while len(rest):
                 done = os.pwrite(self._descriptor, rest, offset)
                 rest, offset = rest[done:], offset + done
 
     def commit(self) -> None:
         """Make the content durable, then give the file its name: a file of that name is whole."""
-        with self._troubles():
+        with disk_errors(self._path, size_bytes=self._size_bytes):
             os.fsync(self._descriptor)
             self._partial.replace(self._path)
 
@@ -54,14 +54,16 @@ class NewFile:
         os.close(self._descriptor)
         self._partial.unlink(missing_ok=True)
 
-    @contextmanager
-    def _troubles(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as exc:
-            if exc.errno in _FULL:
-                raise DiskFull(f"no space for {self._path}, which needs {self._size_bytes} bytes") from exc
-            raise InternalFailure(f"{self._path} cannot be written: {exc.strerror}") from exc
+
+@contextmanager
+def disk_errors(path: Path, *, size_bytes: int) -> Iterator[None]:
+    """Turns the system's refusals to write ``path``, of ``size_bytes``, into ours."""
+    try:
+        yield
+    except OSError as exc:
+        if exc.errno in _FULL:
+            raise DiskFull(f"no space for {path}, which needs {size_bytes} bytes") from exc
+        raise InternalFailure(f"{path} cannot be written: {exc.strerror}") from exc
 
 
 def write_file(path: Path, content: bytes) -> None:
@@ -73,8 +75,9 @@ def write_file(path: Path, content: bytes) -> None:
 
 def sync_directory(path: Path) -> None:
     """Make renames in a directory durable."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    with disk_errors(path, size_bytes=0):
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

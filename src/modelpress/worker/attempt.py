@@ -1,6 +1,6 @@
 """The process of one attempt: reads what to do from standard input, tells of it on a pipe, knows no database.
 
-Messages, one JSON object a line: ``{"progress": {…}}``, and last ``{"done": {…}}`` or ``{"failed": "Class: sentence"}``.
+Messages, one JSON object a line: ``{"progress": {…}}``, last ``{"done": {…}}`` or ``{"failed": "Class: sentence"}``.
 SIGTERM ends it at once, also inside native code, since every file it finishes appears by one rename.
 """
 

@@ -44,6 +44,7 @@ class _Attempt:
         self.progress = _STARTING
         self.reported_at = self.renewed_at = time.monotonic()
         self.shards_at_start: int | None = None
+        self.fruit_reported = False
         self.done: Statistics | None = None
         self.failed: str | None = None
         self.stop_asked_at: float | None = None
@@ -149,7 +150,9 @@ class Supervisor:
         now = time.monotonic()
         if attempt.stop_asked_at is not None and now - attempt.stop_asked_at >= self._settings.stop_grace_seconds:
             attempt.process.signal_group(signal.SIGKILL)
-        if now - attempt.reported_at >= _REPORT_SECONDS:
+        # The first shard is told of at once: a supervisor killed a moment later must not leave its attempt barren.
+        first_fruit = attempt.fruitful and not attempt.fruit_reported
+        if first_fruit or now - attempt.reported_at >= _REPORT_SECONDS:
             attempt.reported_at = now
             self._report(attempt, now)
 
@@ -162,6 +165,7 @@ class Supervisor:
                 self._drop(attempt)
             raise
         attempt.renewed_at = now
+        attempt.fruit_reported = attempt.fruitful
         if asked and attempt.stop_asked_at is None:
             attempt.stop_asked_at = now
             attempt.process.signal_group(signal.SIGTERM)

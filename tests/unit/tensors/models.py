@@ -26,7 +26,7 @@ Tensors = dict[str, tuple[str, tuple[int, ...], bytes]]
 
 def weight(rows: int, columns: int, *, dtype: str = "BF16", seed: int = 0) -> tuple[str, tuple[int, ...], bytes]:
     """A matrix of small numbers."""
-    numbers = np.random.default_rng(seed).standard_normal((rows, columns), dtype=np.float32) / 16
+    numbers = np.random.default_rng(seed).standard_normal((rows, columns), dtype=np.float32) / np.float32(16)
     return dtype, (rows, columns), encode(numbers, dtype)
 
 

@@ -132,6 +132,14 @@ def test_an_entry_without_offsets_is_refused(tmp_path: Path) -> None:
     assert "lacks dtype, shape or data_offsets" in refusal(tmp_path, raw_file({"a": {"dtype": "U8", "shape": [1]}}))
 
 
+def test_a_name_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    assert "name is no text" in refusal(tmp_path, raw_file({"\ud800": tensor(0, 1)}, b"1"))
+
+
+def test_a_name_without_end_is_refused_without_repeating_it(tmp_path: Path) -> None:
+    assert len(refusal(tmp_path, raw_file({"x" * 100_000: tensor(0, 1)}, b"1"))) < 200
+
+
 def test_more_tensors_than_the_cap_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(header, "MOST_TENSORS", 2)
     content = raw_file({"a": tensor(0, 0), "b": tensor(0, 0), "c": tensor(0, 0)})

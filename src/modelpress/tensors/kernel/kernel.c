@@ -2,7 +2,7 @@
  *
  * The arithmetic is that of twin.py, byte for byte; a property test compares the two. What that rests on:
  * IEEE single precision, round to nearest even, no contraction of multiply-add, no fast-math (see hatch_build.py).
- * Offsets are little-endian by construction; the file is plain C11 and knows nothing of Python.
+ * Numbers are loaded as the machine has them: big-endian machines use the twin. Plain C11 that knows nothing of Python.
  */
 #include <stddef.h>
 #include <stdint.h>
@@ -14,7 +14,7 @@
 #define EXPORT __attribute__((visibility("default")))
 #endif
 
-/* The bodies are inlined into one function an instruction set, so that dispatch costs one branch a call. */
+/* Bodies are inlined whole into the function that is called: one for another instruction set is one line more. */
 #if defined(__GNUC__)
 #define BODY static inline __attribute__((always_inline))
 #else

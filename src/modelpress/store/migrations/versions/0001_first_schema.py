@@ -9,6 +9,15 @@ down_revision = None
 
 def upgrade() -> None:
     """Create every table."""
+    _create_account()
+    _create_access_key()
+    _create_model_set()
+    _create_model_version()
+    _create_task()
+    _create_task_event()
+
+
+def _create_account() -> None:
     op.create_table(
         "account",
         sa.Column("id", sa.Text(), nullable=False),
@@ -17,6 +26,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_account")),
         sa.UniqueConstraint("name", name=op.f("uq_account_name")),
     )
+
+
+def _create_access_key() -> None:
     op.create_table(
         "access_key",
         sa.Column("id", sa.Text(), nullable=False),
@@ -28,6 +40,9 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["account_id"], ["account.id"], name=op.f("fk_access_key_account_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_access_key")),
     )
+
+
+def _create_model_set() -> None:
     op.create_table(
         "model_set",
         sa.Column("seq", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
@@ -53,6 +68,9 @@ def upgrade() -> None:
         sqlite_where=sa.text("deleted_at IS NULL"),
         postgresql_where=sa.text("deleted_at IS NULL"),
     )
+
+
+def _create_model_version() -> None:
     op.create_table(
         "model_version",
         sa.Column("seq", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
@@ -82,6 +100,9 @@ def upgrade() -> None:
         sqlite_autoincrement=True,
     )
     op.create_index("ix_model_version_set", "model_version", ["set_id", "seq"], unique=False)
+
+
+def _create_task() -> None:
     op.create_table(
         "task",
         sa.Column("seq", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
@@ -119,6 +140,10 @@ def upgrade() -> None:
         sa.UniqueConstraint("output_model_id", name=op.f("uq_task_output_model_id")),
         sqlite_autoincrement=True,
     )
+    _create_task_indexes()
+
+
+def _create_task_indexes() -> None:
     op.create_index(
         "ix_task_open",
         "task",
@@ -143,6 +168,9 @@ def upgrade() -> None:
         sqlite_where=sa.text("deleted_at IS NULL"),
         postgresql_where=sa.text("deleted_at IS NULL"),
     )
+
+
+def _create_task_event() -> None:
     op.create_table(
         "task_event",
         sa.Column("seq", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),

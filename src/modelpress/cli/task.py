@@ -1,0 +1,193 @@
+"""``modelpress task``: compression tasks (``amva-``), by a server."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from modelpress.cli import option
+from modelpress.cli.connection import Session, connected
+from modelpress.cli.output import print_facts, print_json, print_table, say, size_text, time_text
+from modelpress.cli.waiting import follow, refuse_failed
+
+app = typer.Typer(help="Compression tasks: create, follow, list, stop, delete.", no_args_is_help=True)
+
+_LONGEST_NAME = 64
+
+TaskId = Annotated[str, typer.Argument(metavar="ID", help="The task (amva-…).")]
+TaskIds = Annotated[list[str], typer.Argument(metavar="ID", help="Tasks (amva-…).")]
+Timeout = Annotated[
+    float | None, typer.Option("--timeout", min=0, metavar="SECONDS", help="Longest wait.", show_default="none")
+]
+
+
+@app.command()
+@connected
+def create(
+    session: Session,
+    model: Annotated[str, typer.Option("--model", metavar="ID", help="The model version to compress (amv-…).")],
+    weight: option.Weight,
+    set_id: Annotated[
+        str | None,
+        typer.Option("--set", metavar="ID", help="Set of the result (am-…).", show_default="the source's own"),
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option("--name", help="Name of the task.", show_default="made of model and scheme")
+    ] = None,
+    description: Annotated[str, typer.Option("--description", help="A remark.", show_default=False)] = "",
+    wait: Annotated[bool, typer.Option("--wait", help="Follow it to its end.")] = False,
+    as_json: option.AsJson = False,
+) -> None:
+    """Create a compression task."""
+    source = session.call("DescribeModel", {"modelId": model})
+    body = {
+        "name": name or f"{source['modelName'][: _LONGEST_NAME - len(weight) - 1]}-{weight}",
+        "description": description,
+        "sourceModelId": model,
+        "modelSetId": set_id or source["modelSetId"],
+        "config": {"strategy": "Quantization", "weight": weight},
+    }
+    task_id = session.call("CreateModelCompTask", body)
+    if not wait:
+        if as_json:
+            print_json({"id": task_id})
+        else:
+            typer.echo(task_id)
+        return
+    say(f"created {task_id}")
+    details = follow(session, [task_id], timeout_seconds=None)
+    if as_json:
+        print_json(details[0])
+    else:
+        _print_ends(details)
+    refuse_failed(details)
+
+
+@app.command("list")
+@connected
+def list_tasks(
+    session: Session,
+    model: Annotated[
+        str | None, typer.Option("--model", metavar="ID", help="Those of one source model.", show_default="all")
+    ] = None,
+    reverse: option.Reverse = False,
+    limit: option.Limit = None,
+    marker: Annotated[str, typer.Option("--marker", metavar="ID", help="The first to show.", show_default="all")] = "",
+    as_json: option.AsJson = False,
+) -> None:
+    """List compression tasks, oldest first."""
+    body = {"pageReverse": reverse, **({"sourceModelId": model} if model else {})}
+    tasks, following = session.collect(
+        "DescribeModelCompTasks", body, items="modelCompTaskList", limit=limit, marker=marker
+    )
+    if as_json:
+        print_json(tasks)
+    else:
+        rows = [
+            [t["id"], t["name"], t["status"], t["config"]["weight"], f"{t['progress']} %", time_text(t["createTime"])]
+            for t in tasks
+        ]
+        columns = ["TASK", "NAME", "STATUS", "WEIGHT", "DONE", "CREATED"]
+        print_table(columns, rows, whole=[column for column in columns if column != "NAME"])
+    if following is not None:
+        say(f"there are more: --marker {following}")
+
+
+@app.command()
+@connected
+def show(session: Session, task_id: TaskId, as_json: option.AsJson = False) -> None:
+    """Show a task with its history and what it measured."""
+    detail = session.call("DescribeModelCompTask", {"modelCompTaskId": task_id})
+    if as_json:
+        print_json(detail)
+        return
+    print_facts(_facts(detail) | _measured(session, detail.get("statistics")))
+    typer.echo()
+    rows = [[time_text(e["time"]), e["status"], str(e["attempt"]), e["message"]] for e in detail["events"]]
+    print_table(["TIME", "STATUS", "ATTEMPT", "EVENT"], rows, whole=("TIME", "STATUS"))
+
+
+@app.command()
+@connected
+def wait(session: Session, task_ids: TaskIds, timeout: Timeout = None, as_json: option.AsJson = False) -> None:
+    """Follow tasks until all are final; fails if one of them did not succeed."""
+    details = follow(session, task_ids, timeout_seconds=timeout)
+    if as_json:
+        print_json(details)
+    else:
+        _print_ends(details)
+    refuse_failed(details)
+
+
+@app.command()
+@connected
+def cancel(session: Session, task_ids: TaskIds, as_json: option.AsJson = False) -> None:
+    """Stop tasks."""
+    states = []
+    for task_id in task_ids:
+        session.call("CancelModelCompTask", {"modelCompTaskId": task_id})
+        status = session.call("DescribeModelCompTask", {"modelCompTaskId": task_id})["status"]
+        states.append({"id": task_id, "status": status})
+        say(f"{task_id} is {status}")
+    if as_json:
+        print_json(states)
+
+
+@app.command()
+@connected
+def delete(session: Session, task_ids: TaskIds, as_json: option.AsJson = False) -> None:
+    """Delete tasks that are final; what they produced stays."""
+    for task_id in task_ids:
+        session.call("DeleteModelCompTask", {"modelCompTaskId": task_id})
+        say(f"{task_id} is deleted")
+    if as_json:
+        print_json([{"id": task_id, "state": "deleted"} for task_id in task_ids])
+
+
+def _facts(detail: dict[str, Any]) -> dict[str, str]:
+    return {
+        "task": detail["id"],
+        "name": detail["name"],
+        "description": detail["description"],
+        "status": detail["status"],
+        "reason": detail.get("failedReason", ""),
+        "weight": detail["config"]["weight"],
+        "done": f"{detail['progress']} %",
+        "source": detail["sourceModelId"],
+        "model set": detail["modelSetId"],
+        "model": detail.get("modelId", ""),
+        "created": time_text(detail["createTime"]),
+        "finished": time_text(detail.get("finishTime", "")),
+    }
+
+
+def _measured(session: Session, statistics: dict[str, Any] | None) -> dict[str, str]:
+    if statistics is None:
+        return {}
+    return {
+        "group size": str(statistics.get("groupSize", "one scale an output row")),
+        "time": f"{statistics['seconds']:.1f} s",
+        "before": size_text(statistics["sourceBytes"]),
+        "after": size_text(statistics["outputBytes"]),
+        "ratio": f"{statistics['ratio']:.1%}",
+        "peak memory": size_text(statistics["peakMemoryBytes"]),
+        "kernel": statistics["kernel"],
+        "path": session.place(bucket=statistics["bucket"], object_path=statistics["objectPath"]),
+    }
+
+
+def _print_ends(details: list[dict[str, Any]]) -> None:
+    rows = []
+    for detail in details:
+        measured = detail.get("statistics")
+        numbers = ["", "", ""]
+        if measured is not None:
+            numbers = [
+                size_text(measured["sourceBytes"]),
+                size_text(measured["outputBytes"]),
+                f"{measured['seconds']:.1f} s",
+            ]
+        rows.append([detail["id"], detail["status"], detail.get("modelId", ""), *numbers])
+    columns = ["TASK", "STATUS", "MODEL", "BEFORE", "AFTER", "TIME"]
+    print_table(columns, rows, whole=columns)

