@@ -40,8 +40,14 @@ class Processes:
 
     def __init__(self, mark: Path) -> None:
         mark.mkdir(parents=True, exist_ok=True)
-        self.environment = {"TMPDIR": str(mark)}
+        self._mark = mark
         self._needle = f"TMPDIR={mark}".encode()
+
+    def full_environment(self, added: Mapping[str, str]) -> dict[str, str]:
+        """This process's environment without settings of its own, ``added``, and the mark."""
+        own = ("MODELPRESS", "QIANFAN")
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(own)}
+        return {**inherited, **added, "TMPDIR": str(self._mark)}
 
     def alive(self) -> dict[int, list[str]]:
         """Arguments of those that live, by number."""
@@ -113,18 +119,10 @@ class Server:
 
     def spawn(self, command: str, *arguments: str, stderr: int | TextIO) -> subprocess.Popen[str]:
         """A ``modelpress`` process on the same data, of the same mark."""
+        program = [*self._wrapper, sys.executable, "-m", "modelpress.cli.main"]
         return subprocess.Popen(
-            [
-                *self._wrapper,
-                sys.executable,
-                "-m",
-                "modelpress.cli.main",
-                command,
-                "--data",
-                str(self.data),
-                *arguments,
-            ],
-            env={**os.environ, **self._environment, **self.processes.environment},
+            [*program, command, "--data", str(self.data), *arguments],
+            env=self.processes.full_environment(self._environment),
             stderr=stderr,
             text=True,
         )
@@ -171,19 +169,20 @@ class Server:
             lambda: next(iter(self.processes.with_argument("modelpress.worker.attempt")), 0), what="an attempt"
         )
 
-    def stop(self) -> int:
+    def stop(self, by: signal.Signals = signal.SIGTERM) -> int:
         """Stop it in order; its exit status."""
         assert self._process is not None
-        self._process.send_signal(signal.SIGTERM)
-        return self._ended()
+        self._process.send_signal(by)
+        return self.await_end()
 
     def kill(self) -> None:
         """End it with SIGKILL; what it started may live on for a moment."""
         assert self._process is not None
         self._process.kill()
-        self._ended()
+        self.await_end()
 
-    def _ended(self) -> int:
+    def await_end(self) -> int:
+        """Wait until it has ended; its exit status."""
         assert self._process is not None
         status = self._process.wait(PATIENCE_SECONDS)
         self._process = None
@@ -217,10 +216,23 @@ class Server:
         with Client(self.url, access_key=pair["accessKey"], secret_key=pair["secretKey"]) as client:
             return client.call(action, body).get("result")
 
-    def register(self, model: Path, *, name: str) -> Model:
-        """Bring a checkpoint into bucket ``local`` by hard links, and register it in a new set."""
+    def take_over_example_keys(self) -> dict[str, str]:
+        """Put the pair in force that the documents' examples have in their text."""
+        pair = {"accessKey": "your_iam_ak", "secretKey": "your_iam_sk"}
+        command = [sys.executable, "-m", "modelpress.cli.main", "key", "create", "--data", str(self.data)]
+        command += ["--access-key", pair["accessKey"], "--secret-key", pair["secretKey"]]
+        subprocess.run(command, check=True, capture_output=True)
+        return pair
+
+    def place(self, model: Path, *, name: str) -> Path:
+        """Bring a checkpoint into bucket ``local`` by hard links."""
         directory = self.data / "local" / name
         shutil.copytree(model, directory, copy_function=os.link)
+        return directory
+
+    def register(self, model: Path, *, name: str) -> Model:
+        """Bring a checkpoint into bucket ``local``, and register it in a new set."""
+        directory = self.place(model, name=name)
         set_id = self.call("CreateCustomModelSet", {"modelSetName": name, "modelType": "Text2Text"})
         meta = {"bucket": "local", "objectPath": name}
         made = self.call("CreateCustomModel", {"modelSetId": set_id, "sourceType": "Import", "importMeta": meta})
@@ -249,6 +261,10 @@ class Server:
     def staging(self, task_id: str) -> Path:
         """The task's staging folder."""
         return self.data / "outputs" / ".staging" / task_id
+
+    def await_no_staging(self, task_id: str) -> None:
+        """Wait until the staging folder is gone: a task's status is told first, then its files are removed."""
+        await_outside(lambda: not self.staging(task_id).exists(), what="staging was removed", seconds=5)
 
     def await_staged_bytes(self, task_id: str, wanted_bytes: int) -> None:
         """Wait until the attempt has written that much, whole shards of earlier attempts counted."""

@@ -41,7 +41,7 @@ def test_a_task_busy_in_native_code_stops_within_five_seconds_and_makes_room(
     assert [event["status"] for event in detail["events"]] == ["creating", "running", "stopping", "stopped"]
     assert detail["modelId"] == ""
     assert attempt not in server.processes.alive()
-    assert not server.staging(big).exists()
+    server.await_no_staging(big)
     assert server.await_status(waiting, "succeeded", "failed")["status"] == "succeeded"
     assert len(server.produced()) == 1
 

@@ -28,7 +28,7 @@ def assert_failed(server: Server, task_id: str, reason: str) -> str:
     sentence = str(detail["failedReason"])
     assert sentence.startswith(f"{reason}: "), sentence
     assert detail["events"][-1]["message"] == sentence
-    assert not server.staging(task_id).exists()
+    server.await_no_staging(task_id)
     assert not server.produced()
     return sentence
 

@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 
@@ -51,10 +51,10 @@ console.log(JSON.stringify({ids, status: task.status, pages}));
 
 
 @pytest.fixture
-def sdk_folder(sdk_node: Path, tmp_path: Path) -> Iterator[Path]:
+def sdk_folder(sdk_node: Path, tmp_path: Path) -> Path:
     """A folder of this test where ``import "@baiducloud/qianfan"`` resolves."""
     (tmp_path / "node_modules").symlink_to(sdk_node / "node_modules")
-    yield tmp_path
+    return tmp_path
 
 
 def run_node(

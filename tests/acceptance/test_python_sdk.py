@@ -134,8 +134,8 @@ def test_the_typed_wrappers_do_everything_when_called_positionally(
 @pytest.mark.parametrize(
     ("wrong", "hint"),
     [
-        ({"accessKey": "nobody"}, "Access Key(AK) is wrong"),
-        ({"secretKey": "wrong"}, "Secret Key(SK) is wrong"),
+        ({"accessKey": "nobody"}, "Access Key(`nobody***`) 错误"),
+        ({"secretKey": "wrong"}, "Secret Key(`wrong***`) 错误"),
     ],
 )
 def test_a_wrong_key_gets_the_sdks_own_hint(

@@ -5,15 +5,14 @@ from __future__ import annotations
 import base64
 import stat
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
-from threading import Barrier
 
 import pytest
 from sqlalchemy import text
 from tests.conformance.clock import SettableClock
-from tests.conformance.together import run_together
+from tests.conformance.together import at_once, run_together
 
 from modelpress.domain.policy import Policy
 from modelpress.errors import NameConflict, NoSuchAccessKey, SettingsError
@@ -53,14 +52,9 @@ def test_an_unknown_key_gives_no_credential(store: Store) -> None:
 
 
 def test_an_account_has_one_id_however_often_and_by_how_many_it_is_named(store: Store, clock: SettableClock) -> None:
-    together = Barrier(8)
-
-    def name(_: int) -> str:
-        together.wait()
-        return store.keys.account_named("new", now=clock())
-
-    with ThreadPoolExecutor(8) as pool:
-        assert len(set(pool.map(name, range(8)))) == 1
+    ids: set[str] = set()
+    assert at_once(*[lambda: ids.add(store.keys.account_named("new", now=clock()))] * 8) == [None] * 8
+    assert ids == {store.keys.account_named("new", now=clock())}
 
 
 def test_a_key_in_force_cannot_be_put_again_by_anybody(store: Store, put: Callable[..., str]) -> None:
@@ -73,21 +67,14 @@ def test_a_key_in_force_cannot_be_put_again_by_anybody(store: Store, put: Callab
 
 
 def test_of_several_that_put_the_same_key_at_once_one_succeeds(store: Store, put: Callable[..., str]) -> None:
-    together = Barrier(8)
-
-    def try_it(number: int) -> str | None:
-        together.wait()
-        try:
-            put("AK", secret=f"secret {number}")
-        except NameConflict:
-            return None
-        return f"secret {number}"
-
-    with ThreadPoolExecutor(8) as pool:
-        winners = list(filter(None, pool.map(try_it, range(8))))
+    secrets = [f"secret {number}" for number in range(8)]
+    outcomes = at_once(*(partial(put, "AK", secret=secret) for secret in secrets))
     credential = store.keys.credential("AK")
     assert credential is not None
-    assert winners == [credential.secret_key]
+    assert [secret for secret, outcome in zip(secrets, outcomes, strict=True) if outcome is None] == [
+        credential.secret_key
+    ]
+    assert {type(outcome) for outcome in outcomes} == {type(None), NameConflict}
 
 
 def test_a_revoked_key_gives_no_credential_at_once_for_another_server_too(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
-from threading import Barrier
+from dataclasses import replace
+from functools import partial
 
 import pytest
 from sqlalchemy import select
 from tests.conformance.scene import Scene, new_version
+from tests.conformance.together import at_once
 
 from modelpress.domain.model import ModelSet, SourceType
 from modelpress.domain.page import PageRequest
@@ -54,14 +55,8 @@ def test_versions_are_numbered_in_their_set_and_a_number_is_never_used_again(sce
 
 def test_versions_registered_at_once_have_different_numbers(scene: Scene) -> None:
     fresh = scene.set_named("fresh")
-    together = Barrier(8)
-
-    def register(_: int) -> str:
-        together.wait()
-        return scene.version_in(fresh).name
-
-    with ThreadPoolExecutor(8) as pool:
-        names = list(pool.map(register, range(8)))
+    assert at_once(*[partial(scene.version_in, fresh)] * 8) == [None] * 8
+    names = [version.name for version in _get(scene, fresh).versions]
     assert sorted(names) == [f"fresh-V{number}" for number in range(1, 9)]
 
 
@@ -95,18 +90,9 @@ def test_two_accounts_may_use_the_same_name(scene: Scene, stranger: Scene) -> No
 
 
 def test_of_several_that_create_the_same_name_at_once_one_gets_it(scene: Scene) -> None:
-    together = Barrier(8)
-
-    def create(_: int) -> bool:
-        together.wait()
-        try:
-            scene.set_named("wanted")
-        except NameConflict:
-            return False
-        return True
-
-    with ThreadPoolExecutor(8) as pool:
-        assert sum(pool.map(create, range(8))) == 1
+    outcomes = at_once(*[partial(scene.set_named, "wanted")] * 8)
+    assert outcomes.count(None) == 1
+    assert {type(outcome) for outcome in outcomes} == {type(None), NameConflict}
 
 
 # --- deleting ------------------------------------------------------------------------------------------------
@@ -171,21 +157,13 @@ def test_a_task_created_while_its_models_are_deleted_never_stands_without_them(s
     for number in range(15):
         sources, filled = scene.set_named(f"sources {number}"), scene.set_named(f"filled {number}")
         source = scene.version_in(sources)
-        together = Barrier(2)
-
-        def create(_: None = None, *, source=source, filled=filled, together=together) -> None:  # type: ignore[no-untyped-def]
-            together.wait()
-            scene.task(source=source, fill=filled)
-
-        def delete(_: None = None, *, source=source, sources=sources, filled=filled, together=together) -> None:  # type: ignore[no-untyped-def]
-            together.wait()
-            if victim == "version":
-                _delete_version(scene, source.id)
-            else:
-                _delete_set(scene, filled if victim == "set to fill" else sources)
-
-        with ThreadPoolExecutor(2) as pool:
-            outcomes = [pool.submit(create).exception(), pool.submit(delete).exception()]
+        create = partial(scene.task, source=source, fill=filled)
+        delete = {
+            "version": partial(_delete_version, scene, source.id),
+            "set of the source": partial(_delete_set, scene, sources),
+            "set to fill": partial(_delete_set, scene, filled),
+        }[victim]
+        outcomes = at_once(create, delete)
         assert sum(outcome is None for outcome in outcomes) == 1, outcomes
         assert isinstance(next(filter(None, outcomes)), (ModelInUse, NoSuchModel, NoSuchModelSet))
     assert _bereft(scene) == []
@@ -272,8 +250,6 @@ def test_another_account_sees_and_changes_no_model(scene: Scene, stranger: Scene
 
 
 def test_a_version_cannot_be_registered_into_another_accounts_set(scene: Scene, stranger: Scene) -> None:
-    from dataclasses import replace
-
     foreign = replace(new_version(scene.model_set), account_id=stranger.account_id)
     with pytest.raises(NoSuchModelSet):
         stranger.store.models.create_version(foreign, now=stranger.clock())

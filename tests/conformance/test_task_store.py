@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from threading import Barrier
+from functools import partial
 
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 from tests.conformance.scene import LEASE, STATISTICS, Scene, new_version, progress
+from tests.conformance.together import at_once
 
 from modelpress.domain.task import FINAL, NEXT, OPEN, Task, TaskStatus
 from modelpress.errors import LeaseLost, NoSuchTask, TaskStatusConflict
@@ -180,14 +180,12 @@ def test_a_stopping_task_whose_worker_died_is_claimed_and_stays_stopping(scene: 
 
 def test_each_of_200_tasks_is_claimed_once_by_16_threads(scene: Scene) -> None:
     made = [scene.task().id for _ in range(200)]
-    together = Barrier(16)
+    claimed: list[str] = []  # appending to a list needs no lock
 
-    def work(number: int) -> list[str]:
-        together.wait()
-        return [task.id for task in iter(lambda: scene.claim(holder=f"worker {number}"), None)]
+    def work(number: int) -> None:
+        claimed.extend(task.id for task in iter(lambda: scene.claim(holder=f"worker {number}"), None))
 
-    with ThreadPoolExecutor(16) as pool:
-        claimed = [task_id for ids in pool.map(work, range(16)) for task_id in ids]
+    assert at_once(*(partial(work, number) for number in range(16))) == [None] * 16
     assert Counter(claimed) == Counter(made)
 
 
@@ -302,19 +300,8 @@ def test_a_task_that_is_not_final_cannot_be_deleted(scene: Scene, status: TaskSt
 
 def test_of_two_that_delete_at_once_one_is_told_that_there_is_no_such_task(scene: Scene) -> None:
     for _ in range(10):
-        task = scene.task_in(S.FAILED)
-        together = Barrier(2)
-
-        def delete(_: int, task: Task = task, together: Barrier = together) -> type[Exception] | None:
-            together.wait()
-            try:
-                scene.delete(task)
-            except NoSuchTask as exc:
-                return type(exc)
-            return None
-
-        with ThreadPoolExecutor(2) as pool:
-            assert set(pool.map(delete, range(2))) == {None, NoSuchTask}
+        outcomes = at_once(*[partial(scene.delete, scene.task_in(S.FAILED))] * 2)
+        assert sorted(type(outcome).__name__ for outcome in outcomes) == ["NoSuchTask", "NoneType"]
 
 
 def test_which_of_some_tasks_are_final_is_told(scene: Scene) -> None:

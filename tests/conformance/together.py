@@ -1,11 +1,27 @@
-"""Several processes that do the same at the same moment."""
+"""Several threads, or processes, that begin at the same moment."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 
 _PROLOGUE = "import sys\nfrom pathlib import Path\n"
+
+
+def at_once(*actions: Callable[[], object]) -> list[BaseException | None]:
+    """What each action raised, or None; each ran in a thread of its own."""
+    together = Barrier(len(actions))
+
+    def run(action: Callable[[], object]) -> None:
+        together.wait()
+        action()
+
+    with ThreadPoolExecutor(len(actions)) as pool:
+        outcomes = [pool.submit(run, action) for action in actions]
+    return [outcome.exception() for outcome in outcomes]
 
 
 def run_together(code: str, *arguments: str, processes: int) -> list[str]:

@@ -124,7 +124,8 @@ def _describe_version_v1(services: Services, caller: Caller, request: wire.Model
 
 
 def _page_request(request: wire.PageForm) -> PageRequest:
-    return make_page_request(marker=request.marker, max_keys=request.max_keys, reverse=request.page_reverse)
+    max_keys = None if request.max_keys is None else int(request.max_keys)
+    return make_page_request(marker=request.marker, max_keys=max_keys, reverse=request.page_reverse)
 
 
 _TABLE = (

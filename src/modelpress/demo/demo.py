@@ -123,7 +123,8 @@ def _wait_until_ready(process: subprocess.Popen[str], log: Path) -> str:
         if ready:
             return ready[0]
         if process.poll() is not None:
-            raise DemoFailed(f"the server ended: {lines[-1] if lines else 'without a word'}", hint=f"see {log}")
+            errors = [line for line in lines if line.startswith("error: ")] or lines or ["without a word"]
+            raise DemoFailed(f"the server ended: {errors[-1].removeprefix('error: ')}", hint=f"see {log}")
         time.sleep(0.05)
     raise DemoFailed(f"the server was not ready after {_START_SECONDS:.0f} s", hint=f"see {log}")
 

@@ -16,6 +16,9 @@ from modelpress.tensors.checkpoint import open_checkpoint
 from modelpress.tensors.folder import LocalFolder
 
 MODEL_FORMAT = "HuggingFace.Transformers"
+#: Documented values of modelApplicationType.
+APPLICATION_TYPES = ("chat", "completion", "embedding", "reranker", "Text-to-Image", "Image-to-Text", "video", "voice")
+_LONGEST_ARCHITECTURE_CHARACTERS = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +87,12 @@ class ModelService:
         """
         if request.model_format.lower() != MODEL_FORMAT.lower():
             raise InvalidRequest("importMeta.modelFormat", f"{request.model_format!r} is not {MODEL_FORMAT}")
+        application_type = {kind.lower(): kind for kind in APPLICATION_TYPES}.get(request.application_type.lower())
+        if application_type is None:
+            raise InvalidRequest(
+                "importMeta.modelApplicationType",
+                f"{request.application_type!r} is none of {', '.join(APPLICATION_TYPES)}",
+            )
         self._models.get_set(request.set_id, account_id=caller.account_id)
         directory = self._buckets.find(request.location, account_id=caller.account_id)
         try:
@@ -98,8 +107,8 @@ class ModelService:
             description=request.description,
             location=request.location,
             model_format=MODEL_FORMAT,
-            application_type=request.application_type,
-            architecture=checkpoint.architecture,
+            application_type=application_type,
+            architecture=_class_name(checkpoint.architecture),
             size_bytes=checkpoint.size_bytes,
             unsupported_reason=checkpoint.already_compressed,
         )
@@ -119,3 +128,7 @@ class ModelService:
         """
         self._models.delete_version(model_id, account_id=caller.account_id, now=self._clock())
 
+
+def _class_name(text: str) -> str:
+    # From a file that anyone may have written: only what can be a class's name is kept.
+    return text if text.isidentifier() and len(text) <= _LONGEST_ARCHITECTURE_CHARACTERS else ""

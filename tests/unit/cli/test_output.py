@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 
@@ -25,7 +26,8 @@ def test_a_narrow_terminal_folds_names_and_never_ids(
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     monkeypatch.setenv("COLUMNS", "20")
     print_table(["ID", "NAME"], [["amva-000000000000", "a name of several words"]], whole=("ID",))
-    lines = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
+    unstyled = re.sub(r"\x1b\[\d*m", "", capsys.readouterr().out)
+    lines = [line.rstrip() for line in unstyled.splitlines()]
     assert lines == [
         "ID                 NAME",
         "amva-000000000000  a name of",
