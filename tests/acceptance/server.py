@@ -274,7 +274,8 @@ class Server:
 
     def output(self, detail: Mapping[str, Any]) -> Path:
         """The directory of what a succeeded task made."""
-        return self.data / detail["statistics"]["bucket"] / str(detail["statistics"]["objectPath"])
+        place: dict[str, str] = detail["statistics"]
+        return self.data / place["bucket"] / place["objectPath"]
 
     def produced(self) -> list[Path]:
         """All directories in bucket ``outputs``, of any account."""

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import random
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.acceptance.checkpoint import file_hashes
 from tests.acceptance.conftest import SLOW, MakeServer, Sample
-from tests.acceptance.server import LEASE_SECONDS, Model, Server, end_process
+from tests.acceptance.server import LEASE_SECONDS, Model, Server, await_outside, end_process
 
 pytestmark = pytest.mark.slow
 
@@ -113,6 +115,48 @@ def test_a_killed_supervisor_is_started_again_and_goes_on_at_once(make_server: M
     assert server.worker_pid() != killed
     assert orphan not in server.processes.alive()
     assert [event for event in messages(detail) if "worker died" in event]
+
+
+#: Placed on the path as sitecustomize.py: the first process that is about to do this dies instead.
+DIES_ONCE = """
+import os, signal, sys
+
+def die(event, arguments):
+    if event != {event!r} or not {condition}:
+        return
+    try:
+        os.close(os.open({mark!r}, os.O_CREAT | os.O_EXCL))
+    except FileExistsError:
+        return
+    os.kill(os.getpid(), signal.SIGKILL)
+
+sys.addaudithook(die)
+"""
+
+
+@pytest.mark.parametrize(
+    ("event", "condition", "published"),
+    [
+        # The staging folder is about to become the output; its manifest is about to be removed, there.
+        ("os.rename", "os.path.basename(os.path.dirname(str(arguments[0]))) == '.staging'", False),
+        ("os.remove", "str(arguments[0]).endswith('-manifest.json')", True),
+    ],
+)
+def test_a_supervisor_that_dies_while_it_publishes_publishes_once(
+    event: str, condition: str, published: bool, make_server: MakeServer, small: Sample, tmp_path: Path
+) -> None:
+    mark = tmp_path / "died"
+    hook = DIES_ONCE.format(event=event, condition=condition, mark=str(mark))
+    (tmp_path / "sitecustomize.py").write_text(hook)
+    path = os.pathsep.join(filter(None, (str(tmp_path), os.environ.get("PYTHONPATH"))))
+    server = make_server(environment={"PYTHONPATH": path})
+    model = server.register(small.directory, name="small")
+    task_id = server.create_task(model, weight=small.weight)
+    await_outside(mark.exists, what="the supervisor dies")
+    assert bool(server.produced()) is published
+    detail = server.await_status(task_id, "succeeded", "failed")
+    assert_done_once(server, model, detail, small, story=server.said())
+    assert "attempt 2 begins" in messages(detail)
 
 
 def test_sigterm_ends_the_server_at_once_and_the_task_goes_on_at_the_next_start(

@@ -142,6 +142,6 @@ def test_a_wrong_key_gets_the_sdks_own_hint(
     wrong: Mapping[str, str], hint: str, server: Server, sdk_python: Path, tmp_path: Path
 ) -> None:
     code = "from qianfan.resources import Model; Model.V2.describe_model_comp_tasks()"
-    ended = run_sdk(sdk_python, code, server=server, keys=server.keys | wrong, folder=tmp_path)
+    ended = run_sdk(sdk_python, code, server=server, keys={**server.keys, **wrong}, folder=tmp_path)
     assert ended.returncode != 0
     assert hint in ended.stderr, ended.stderr

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -23,17 +25,46 @@ def assert_each_done_once(server: Server, task_ids: list[str], sample: Sample) -
     assert [file_hashes(output) for output in outputs] == [sample.hashes] * len(task_ids)
 
 
+def assert_has_an_attempt(server: Server, worker: int) -> None:
+    await_outside(
+        lambda: server.processes.with_argument("modelpress.worker.attempt", parent=worker),
+        what=f"an attempt of worker {worker}",
+    )
+
+
 def test_two_workers_on_one_data_directory_share_the_tasks_and_do_none_twice(server: Server, large: Sample) -> None:
     with server.extra_worker() as extra:
         model = server.register(large.directory, name="large")
         task_ids = [server.create_task(model, weight=large.weight) for _ in range(6)]
-        # At one moment both have an attempt.
-        for worker in (server.worker_pid(), extra.pid):
-            await_outside(
-                lambda worker=worker: server.processes.with_argument("modelpress.worker.attempt", parent=worker),
-                what=f"an attempt of worker {worker}",
-            )
+        assert_has_an_attempt(server, server.worker_pid())
+        assert_has_an_attempt(server, extra.pid)
         assert_each_done_once(server, task_ids, large)
+
+
+def test_a_worker_that_was_frozen_beyond_its_lease_changes_nothing_when_it_wakes(
+    make_server: MakeServer, large: Sample
+) -> None:
+    server = make_server(environment=SLOW | {"MODELPRESS_LEASE_SECONDS": "1"})
+    model = server.register(large.directory, name="large")
+    task_id = server.create_task(model, weight=large.weight)
+    server.await_staged_bytes(task_id, 1)
+    frozen, old_attempt = server.worker_pid(), server.attempt_pid()
+    os.kill(frozen, signal.SIGSTOP)
+    with server.extra_worker() as extra:
+        assert_has_an_attempt(server, extra.pid)
+        # Both attempts write at the same time; then the old one freezes too, in the middle of a file.
+        await_outside(lambda: len(list(server.staging(task_id).glob("*.partial"))) == 2, what="two files on their way")
+        os.kill(old_attempt, signal.SIGSTOP)
+        detail = server.await_status(task_id, "succeeded", "failed")
+        os.kill(old_attempt, signal.SIGCONT)
+        os.kill(frozen, signal.SIGCONT)
+        await_outside(lambda: "lease lost" in server.said(), what="the worker has noticed")
+        server.processes.await_gone(old_attempt)
+    assert detail["status"] == "succeeded", detail
+    assert server.task(task_id) == detail
+    assert file_hashes(server.output(detail)) == large.hashes
+    assert server.produced() == [server.output(detail)]
+    assert not server.staging(task_id).exists()
 
 
 def test_a_server_without_a_worker_leaves_tasks_waiting_until_one_comes(make_server: MakeServer, small: Sample) -> None:

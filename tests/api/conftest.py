@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 import structlog
+
+from modelpress.settings import Settings
 from tests.api.model_directory import write_all
 from tests.api.server import Account, RunningServer, running_server
 from tests.conformance.clock import SettableClock
-
-from modelpress.settings import Settings
 
 
 @pytest.fixture(scope="session")

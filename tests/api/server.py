@@ -14,8 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import uvicorn
-from tests.api.exchange import Address, Reply, send_request
-from tests.conformance.clock import SettableClock
 
 from modelpress.api.server import make_config
 from modelpress.domain.policy import Policy
@@ -27,6 +25,8 @@ from modelpress.settings import Settings
 from modelpress.signature import SignedRequest, format_timestamp, sign
 from modelpress.tensors.folder import LocalFolder
 from modelpress.worker.press import press
+from tests.api.exchange import Address, Reply, send_request
+from tests.conformance.clock import SettableClock
 
 _numbers = itertools.count(1)
 

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 import pytest
+
 from tests.api.model_directory import UP, write_tiny
 from tests.api.server import Account, import_body, task_body
 
@@ -73,7 +74,7 @@ def test_a_succeeded_task_names_its_model_its_end_and_what_it_measured(account: 
     assert set(statistics) == {"sourceBytes", "outputBytes", "ratio", "seconds", "peakMemoryBytes", "kernel"} | {
         *("bucket", "objectPath")
     }
-    assert 0 < statistics["outputBytes"]
+    assert statistics["outputBytes"] > 0
     assert statistics["ratio"] == round(statistics["outputBytes"] / statistics["sourceBytes"], 4)
     output = account.server.settings.data / statistics["bucket"] / statistics["objectPath"]
     assert (output / "model.safetensors").is_file()

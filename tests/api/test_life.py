@@ -6,11 +6,11 @@ import io
 from collections.abc import Iterator
 
 import pytest
+
+from modelpress.settings import Settings
 from tests.api.model_directory import write_all
 from tests.api.server import RunningServer, running_server
 from tests.conformance.clock import SettableClock
-
-from modelpress.settings import Settings
 
 
 @pytest.fixture

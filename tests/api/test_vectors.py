@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.api.exchange import Reply, send_request
-from tests.api.server import Account, RunningServer, running_server
-from tests.conformance.clock import SettableClock
 
 from modelpress.api.actions import ACTIONS
 from modelpress.domain.page import PageRequest
 from modelpress.service.access import KeyPair
 from modelpress.settings import Settings
+from tests.api.exchange import Reply, send_request
+from tests.api.server import Account, RunningServer, running_server
+from tests.conformance.clock import SettableClock
 
 VECTORS: list[dict[str, Any]] = json.loads(
     (Path(__file__).parent.parent / "vectors" / "sdk-vectors.json").read_text(encoding="utf-8")

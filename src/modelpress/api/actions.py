@@ -14,7 +14,7 @@ from modelpress.domain.policy import Caller
 from modelpress.domain.recipe import make_recipe
 from modelpress.domain.task import TaskStatus
 from modelpress.errors import InvalidRequest, NoSuchModel
-from modelpress.service.models import ImportRequest
+from modelpress.service.models import MODEL_FORMAT, ImportRequest
 from modelpress.service.services import Services
 from modelpress.service.tasks import TaskRequest
 
@@ -103,8 +103,8 @@ def _create_version(services: Services, caller: Caller, request: wire.CreateVers
             set_id=request.model_set_id,
             location=Location(bucket=request.import_meta.bucket, path=request.import_meta.object_path),
             description=request.description or "",
-            model_format=request.import_meta.model_format,
-            application_type=request.import_meta.model_application_type,
+            model_format=request.import_meta.model_format or MODEL_FORMAT,
+            application_type=request.import_meta.model_application_type or "chat",
         ),
     )
     return wire.VersionCreated(model_id=version.id)

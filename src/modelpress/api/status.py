@@ -53,7 +53,12 @@ ROWS: dict[type[errors.ServiceError], ErrorRow] = dict(
             8,
             "the model cannot be imported, or compressed as asked; the message says why",
         ),
-        _row(errors.InvalidHTTPRequest, 400, 9, "the body did not arrive as announced, or Host or Authorization is there twice"),
+        _row(
+            errors.InvalidHTTPRequest,
+            400,
+            9,
+            "the body did not arrive as announced, or Host or Authorization is there twice",
+        ),
         _row(errors.UnknownAccessKey, 403, 1, "no such access key, or it was revoked"),
         _row(errors.AccessDenied, 403, 2, "none of the access key's policies allows the action"),
         _row(errors.NoSuchTask, 404, 1, "no compression task of this account has the id"),

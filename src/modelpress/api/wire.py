@@ -15,6 +15,8 @@ from modelpress.domain.task import FINAL, Task, TaskEvent, TaskStatus
 Name = Annotated[str, Meta(min_length=1, max_length=64, description="1 to 64 characters")]
 Description = Annotated[str, Meta(max_length=1000, description="at most 1,000 characters")]
 Id = Annotated[str, Meta(min_length=1, max_length=64)]
+#: A text that an error quotes when it is wrong, so it is bounded.
+Word = Annotated[str, Meta(max_length=64)]
 
 
 class Whole(int):
@@ -31,7 +33,7 @@ class Request(Struct, frozen=True, kw_only=True, rename="camel"):
 class PageForm(Request, frozen=True, kw_only=True):
     """Which page of a list."""
 
-    marker: str | None = None
+    marker: Word | None = None
     max_keys: Whole | None = None
     page_reverse: bool | None = None
 
@@ -39,15 +41,15 @@ class PageForm(Request, frozen=True, kw_only=True):
 class ListTasks(PageForm, frozen=True, kw_only=True):
     """DescribeModelCompTasks."""
 
-    source_model_id: str | None = None
+    source_model_id: Word | None = None
 
 
 class Config(Request, frozen=True, kw_only=True):
     """The ``config`` of a task."""
 
-    strategy: str
-    weight: str | None = None
-    quant_conf: str | None = None
+    strategy: Word
+    weight: Word | None = None
+    quant_conf: Word | None = None
 
 
 class CreateTask(Request, frozen=True, kw_only=True):
@@ -70,7 +72,7 @@ class CreateSet(Request, frozen=True, kw_only=True):
     """CreateCustomModelSet."""
 
     model_set_name: Name
-    model_type: str
+    model_type: Word
     labels: tuple[Name, ...] | None = None
 
 
@@ -92,15 +94,15 @@ class ImportMeta(Request, frozen=True, kw_only=True):
 
     bucket: Annotated[str, Meta(min_length=1, max_length=64)]
     object_path: Annotated[str, Meta(min_length=1, max_length=1024)]
-    model_format: str = "HuggingFace.Transformers"
-    model_application_type: str = "chat"
+    model_format: Word | None = None
+    model_application_type: Word | None = None
 
 
 class CreateVersion(Request, frozen=True, kw_only=True):
     """CreateCustomModel."""
 
     model_set_id: Id
-    source_type: str
+    source_type: Word
     import_meta: ImportMeta | None = None
     description: Description | None = None
 

@@ -62,9 +62,9 @@ def compress(
         say(note)
     staging = target.with_name(f".{target.name}.partial")
     with _held(staging):
-        measured = _carry_out(plan, folder, staging, threads=threads)
+        measured = _carry_out(plan, folder, staging=staging, threads=threads)
         _publish(staging, target)
-    _print_result(plan, measured, destination, as_json=as_json)
+    _print_result(plan, measured, destination=destination, as_json=as_json)
 
 
 def _parse_group_size(text: str | None) -> GroupSize:
@@ -111,7 +111,7 @@ def _lock(descriptor: int, staging: Path) -> None:
         pass  # some network file systems lock no directories; there, two at once are the user's own care
 
 
-def _carry_out(plan: Plan, folder: Folder, staging: Path, *, threads: int | None) -> Statistics:
+def _carry_out(plan: Plan, folder: Folder, *, staging: Path, threads: int | None) -> Statistics:
     """The work, with its progress shown. What is finished stays in ``staging`` if it ends early, unless it is no use.
 
     Raises: TaskError, KeyboardInterrupt.
@@ -160,7 +160,7 @@ def _publish(staging: Path, target: Path) -> None:
     sync_directory(target.parent)
 
 
-def _print_result(plan: Plan, measured: Statistics, destination: Path, *, as_json: bool) -> None:
+def _print_result(plan: Plan, measured: Statistics, *, destination: Path, as_json: bool) -> None:
     ratio = measured.output_bytes / measured.source_bytes
     if as_json:
         print_json(

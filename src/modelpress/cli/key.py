@@ -30,9 +30,10 @@ def _access(data: Path | None, database: str | None, config: Path | None) -> Ite
 @app.command()
 def create(
     account: Account = "default",
-    policy: Annotated[list[Policy], typer.Option("--policy", help="What the key may do; may be repeated.")] = [
-        Policy.FULL_CONTROL
-    ],
+    policy: Annotated[
+        list[Policy] | None,
+        typer.Option("--policy", help="What the key may do; may be repeated.", show_default=Policy.FULL_CONTROL.value),
+    ] = None,
     access_key: Annotated[
         str | None, typer.Option("--access-key", help="Take over an existing pair: its access key.", show_default="new")
     ] = None,
@@ -56,7 +57,7 @@ def create(
         raise typer.BadParameter("give --access-key and --secret-key together, or neither")
     pair = KeyPair(access_key=access_key, secret_key=secret_key) if access_key and secret_key else None
     with _access(data, database, config) as access:
-        made = access.create_key(account=account, policies=policy, pair=pair)
+        made = access.create_key(account=account, policies=policy or [Policy.FULL_CONTROL], pair=pair)
     if as_json:
         print_json({"accessKey": made.access_key, "secretKey": made.secret_key, "account": account})
         return

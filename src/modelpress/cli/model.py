@@ -19,8 +19,6 @@ from modelpress.errors import ModelpressError
 
 app = typer.Typer(help="Models: register, list, show, delete.", no_args_is_help=True)
 
-_LONGEST_NAME = 64
-
 Type = Annotated[str, typer.Option("--type", help="What the model does.")]
 ModelOrSet = Annotated[str, typer.Argument(metavar="ID", help="A model set (am-…) or a model version (amv-…).")]
 
@@ -60,7 +58,7 @@ def import_model(
     if name and set_id:
         raise typer.BadParameter("give --name or --set, not both")
     files = placement.files_of_model(path)
-    found = _find_set(session, set_id, name or placement.model_name(path)[:_LONGEST_NAME])
+    found = _find_set(session, set_id=set_id, name=name or placement.model_name(path)[: option.LONGEST_NAME])
     copy = None if in_place else placement.copy_in(path, files, settings=session.settings)
     place = copy.location if copy else placement.locate(path, settings=session.settings)
     if copy is not None:
@@ -70,7 +68,7 @@ def import_model(
         if into is None:
             into = _create_set(session, found.name, model_type="Text2Text", labels=[])
             made_sets.append(into)
-        model_id = _register(session, into, place, description)
+        model_id = _register(session, set_id=into, place=place, description=description)
     if as_json:
         print_json({"modelId": model_id, "modelSetId": into, "bucket": place.bucket, "objectPath": place.path})
         return
@@ -166,7 +164,7 @@ class _Wanted:
     name: str
 
 
-def _find_set(session: Session, set_id: str | None, name: str) -> _Wanted:
+def _find_set(session: Session, *, set_id: str | None, name: str) -> _Wanted:
     from modelpress.client.client import RequestFailed
 
     try:
@@ -204,7 +202,7 @@ def _undone_if_refused(session: Session, copy: placement.Copy | None) -> Iterato
         raise
 
 
-def _register(session: Session, set_id: str, place: Location, description: str) -> str:
+def _register(session: Session, *, set_id: str, place: Location, description: str) -> str:
     meta = {
         "bucket": place.bucket,
         "objectPath": place.path,

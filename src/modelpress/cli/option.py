@@ -9,6 +9,9 @@ import typer
 
 from modelpress.domain.scheme import SCHEMES, find_scheme
 
+#: Characters of a name, as the API has it.
+LONGEST_NAME = 64
+
 _SCHEME_NAMES = ", ".join(scheme.name for scheme in SCHEMES)
 
 

@@ -56,7 +56,7 @@ def say(text: str) -> None:
 
 
 def size_text(size_bytes: float) -> str:
-    """Bytes in decimal units, three figures: ``257 MB``."""
+    """Bytes in decimal units, at most three figures: ``257 MB``."""
     for unit in ("B", "kB", "MB", "GB"):
         if abs(size_bytes) < 999.5:
             return f"{size_bytes:.0f} {unit}" if unit == "B" or size_bytes >= 100 else f"{size_bytes:.3g} {unit}"

@@ -72,7 +72,7 @@ def copy_in(source: Path, names: list[str], *, settings: Settings) -> Copy:
     try:
         total = sum((source / file).stat().st_size for file in names)
         partial.mkdir()
-        how = _copy_files(source, names, partial, total_bytes=total)
+        how = _copy_files(source, partial, names=names, total_bytes=total)
         sync_directory(partial)
         partial.rename(root / name)
         sync_directory(root)
@@ -90,7 +90,7 @@ def _trouble(exc: OSError, *, root: Path, total_bytes: int) -> ModelpressError:
     return ModelpressError(f"the model cannot be copied to {root}: {exc}")
 
 
-def _copy_files(source: Path, names: list[str], folder: Path, *, total_bytes: int) -> str:
+def _copy_files(source: Path, folder: Path, *, names: list[str], total_bytes: int) -> str:
     ways: dict[str, None] = {}
     done = 0
     with Bars(in_bytes=True) as bars:

@@ -13,8 +13,6 @@ from modelpress.cli.waiting import follow, refuse_failed
 
 app = typer.Typer(help="Compression tasks: create, follow, list, stop, delete.", no_args_is_help=True)
 
-_LONGEST_NAME = 64
-
 TaskId = Annotated[str, typer.Argument(metavar="ID", help="The task (amva-…).")]
 TaskIds = Annotated[list[str], typer.Argument(metavar="ID", help="Tasks (amva-…).")]
 Timeout = Annotated[
@@ -42,7 +40,7 @@ def create(
     """Create a compression task."""
     source = session.call("DescribeModel", {"modelId": model})
     body = {
-        "name": name or f"{source['modelName'][: _LONGEST_NAME - len(weight) - 1]}-{weight}",
+        "name": name or f"{source['modelName'][: option.LONGEST_NAME - len(weight) - 1]}-{weight}",
         "description": description,
         "sourceModelId": model,
         "modelSetId": set_id or source["modelSetId"],

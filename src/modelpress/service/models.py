@@ -110,7 +110,7 @@ class ModelService:
             application_type=application_type,
             architecture=_class_name(checkpoint.architecture),
             size_bytes=checkpoint.size_bytes,
-            unsupported_reason=checkpoint.already_compressed,
+            unsupported_reason=_printable(checkpoint.already_compressed),
         )
         return self._models.create_version(version, now=self._clock())
 
@@ -132,3 +132,8 @@ class ModelService:
 def _class_name(text: str) -> str:
     # From a file that anyone may have written: only what can be a class's name is kept.
     return text if text.isidentifier() and len(text) <= _LONGEST_ARCHITECTURE_CHARACTERS else ""
+
+
+def _printable(text: str | None) -> str | None:
+    # It quotes a file that anyone may have written: what no database or answer can hold is written out.
+    return text and "".join(char if char.isprintable() else f"\\u{ord(char):04x}" for char in text)

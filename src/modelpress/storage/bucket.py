@@ -6,7 +6,6 @@ Two exist without being named in the settings, both under the data directory: ``
 
 from __future__ import annotations
 
-import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath

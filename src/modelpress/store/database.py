@@ -9,7 +9,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from modelpress.errors import SettingsError, StoreUnavailable
 
@@ -108,12 +109,12 @@ def _open_sqlite(url: URL) -> Engine:
 
 @contextmanager
 def _driver_errors() -> Iterator[None]:
-    """Foreign exceptions stop here; broken constraints pass, since the statement's caller knows what they mean."""
+    """A driver's exceptions stop here; broken constraints pass, since the statement's caller knows what they mean."""
     try:
         yield
     except IntegrityError:
         raise
     except DBAPIError as exc:
         raise StoreUnavailable(f"the database failed: {type(exc.orig).__name__}") from exc
-    except SQLAlchemyError as exc:
-        raise StoreUnavailable(f"the database failed: {type(exc).__name__}") from exc
+    except PoolTimeout as exc:
+        raise StoreUnavailable("the database is too slow: no connection became free") from exc

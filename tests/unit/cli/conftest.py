@@ -10,12 +10,15 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 import structlog
 import uvicorn
 
+import modelpress
 from modelpress.api.http import make_app
 from modelpress.cli.main import main
 from modelpress.service.services import Services, open_services
@@ -68,6 +71,8 @@ def _bare_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.delenv(name)
     monkeypatch.setenv("MODELPRESS_DATA", str(tmp_path / "data"))
     monkeypatch.setenv("NO_COLOR", "1")
+    # Processes that a test starts run this very code, wherever it runs from.
+    monkeypatch.setenv("PYTHONPATH", str(Path(modelpress.__file__).parents[1]))
     monkeypatch.chdir(tmp_path)
 
 
@@ -152,3 +157,45 @@ def imported(cli: Cli, server: RunningServer, tiny_model: Path) -> str:
     outcome = cli("model", "import", tiny_model, "--json")
     assert outcome.code == 0, outcome.err
     return str(json.loads(outcome.out)["modelId"])
+
+
+class Script(HTTPServer):
+    """Gives each reply once, in order."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        #: Status and body; None hangs up without a word.
+        self.replies: list[tuple[int, dict[str, Any]] | None] = []
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Script
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["content-length"]))
+        scripted = self.server.replies.pop(0)
+        if scripted is None:
+            return
+        status, reply = scripted
+        content = json.dumps(reply).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Nothing: the test's output is pytest's."""
+
+
+@pytest.fixture
+def script(monkeypatch: pytest.MonkeyPatch) -> Iterator[Script]:
+    with Script() as running:
+        thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        monkeypatch.setenv("MODELPRESS_URL", f"http://127.0.0.1:{running.server_port}")
+        monkeypatch.setenv("MODELPRESS_ACCESS_KEY", "access")
+        monkeypatch.setenv("MODELPRESS_SECRET_KEY", "secret")
+        yield running
+        running.shutdown()
+        thread.join()

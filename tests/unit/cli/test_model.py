@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.cli.conftest import Cli, RunningServer, plain
+from tests.unit.cli.conftest import Cli, RunningServer, Script, plain
 
 SIZES = "2.01 MB brought in by"
 
@@ -153,6 +153,18 @@ def test_a_refused_registration_takes_copy_and_set_away_again(
     assert hint == f"hint: the server has another data directory than {tmp_path}/other: give its own with --data"
     assert os.listdir(tmp_path / "other" / "local") == []
     assert cli("model", "list", "--json").out == "[]\n"
+
+
+def test_the_copy_stays_where_nobody_knows_whether_it_was_registered(
+    cli: Cli, script: Script, tiny_model: Path, tmp_path: Path
+) -> None:
+    script.replies = [(200, {"requestId": "r", "result": {"modelSetId": "am-000000000000"}}), None]
+    outcome = cli("model", "import", tiny_model)
+    [name] = os.listdir(tmp_path / "data" / "local")
+    assert (outcome.code, outcome.out) == (1, "")
+    _, remark, _, hint = outcome.err.splitlines()
+    assert remark == f"the copy stays at {tmp_path}/data/local/{name}, since the server may have registered it"
+    assert hint == "hint: the server may have carried it out: look before you repeat it"
 
 
 def test_an_unknown_set_is_refused_before_anything_is_copied(cli: Cli, server: RunningServer, tiny_model: Path) -> None:

@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
-import pytest
-
-from tests.unit.cli.conftest import Cli
+from tests.unit.cli.conftest import Cli, Script
 
 TASK = "amva-000000000000"
 BUSY = (503, {"requestId": "r", "code": "ServiceUnavailable", "message": "busy"})
@@ -18,44 +12,6 @@ BUSY = (503, {"requestId": "r", "code": "ServiceUnavailable", "message": "busy"}
 
 def answer(status: str, percent: int, **more: str) -> tuple[int, dict[str, Any]]:
     return 200, {"requestId": "r", "result": {"id": TASK, "status": status, "progress": percent, **more}}
-
-
-class Script(HTTPServer):
-    """Gives each reply once, in order."""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.replies: list[tuple[int, dict[str, Any]]] = []
-
-
-class Handler(BaseHTTPRequestHandler):
-    server: Script
-
-    def do_POST(self) -> None:
-        self.rfile.read(int(self.headers["content-length"]))
-        status, reply = self.server.replies.pop(0)
-        content = json.dumps(reply).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Nothing: the test's output is pytest's."""
-
-
-@pytest.fixture
-def script(monkeypatch: pytest.MonkeyPatch) -> Iterator[Script]:
-    with Script() as running:
-        thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        monkeypatch.setenv("MODELPRESS_URL", f"http://127.0.0.1:{running.server_port}")
-        monkeypatch.setenv("MODELPRESS_ACCESS_KEY", "access")
-        monkeypatch.setenv("MODELPRESS_SECRET_KEY", "secret")
-        yield running
-        running.shutdown()
-        thread.join()
 
 
 def test_a_line_is_told_for_each_change_of_state_stage_and_tenth(cli: Cli, script: Script) -> None:

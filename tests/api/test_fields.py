@@ -1,0 +1,186 @@
+"""Every field of every action's body: left out, null, or of another type."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from msgspec.inspect import (
+    BoolType,
+    CustomType,
+    Field,
+    Metadata,
+    NoneType,
+    StrType,
+    StructType,
+    Type,
+    UnionType,
+    type_info,
+)
+
+from modelpress.api.actions import ACTIONS, V1_ROUTES
+from tests.api.server import Account
+
+FORMS = {f"/v2/model?Action={name}": action for name, action in ACTIONS.items()} | V1_ROUTES
+
+_PAGE = {"marker": "", "maxKeys": 10, "pageReverse": False}
+#: A body with every field, for every action.
+BODIES: dict[str, dict[str, Any]] = {
+    "CreateModelCompTask": {
+        "name": "n",
+        "sourceModelId": "amv-x",
+        "modelSetId": "am-x",
+        "description": "d",
+        "config": {"strategy": "Quantization", "weight": "W8A16C16", "quantConf": "wint8"},
+    },
+    "DescribeModelCompTask": {"modelCompTaskId": "amva-x"},
+    "DescribeModelCompTasks": {**_PAGE, "sourceModelId": "amv-x"},
+    "CancelModelCompTask": {"modelCompTaskId": "amva-x"},
+    "DeleteModelCompTask": {"modelCompTaskId": "amva-x"},
+    "CreateCustomModelSet": {"modelSetName": "n", "modelType": "Text2Text", "labels": ["a"]},
+    "DescribeCustomModelSets": _PAGE,
+    "DescribeModelSet": {"modelSetId": "am-x", "modelSetName": "n"},
+    "DeleteModelSet": {"modelSetId": "am-x"},
+    "CreateCustomModel": {
+        "modelSetId": "am-x",
+        "sourceType": "Import",
+        "description": "d",
+        "importMeta": {
+            "bucket": "local",
+            "objectPath": "tiny",
+            "modelFormat": "HuggingFace.Transformers",
+            "modelApplicationType": "chat",
+        },
+    },
+    "DescribeModel": {"modelId": "amv-x"},
+    "DeleteModel": {"modelId": "amv-x"},
+    "modelVersionDetail": {"modelVersionId": "amv-x"},
+}
+
+Path = tuple[str, ...]
+#: The one type of JSON's that a field takes; a list or object that is empty or of others is wrong all the same.
+_AS_JSON: dict[type, str] = {StrType: "str", BoolType: "bool", CustomType: "int"}
+
+
+def fields_of(kind: Type, place: Path = ()) -> Iterator[tuple[Path, Field, Type]]:
+    """Each field below ``kind`` with its place and its type, but for None."""
+    assert isinstance(kind, StructType)
+    for field in kind.fields:
+        inner = field.type
+        if isinstance(inner, UnionType):
+            (inner,) = (one for one in inner.types if not isinstance(one, NoneType))
+        if isinstance(inner, Metadata):
+            inner = inner.type
+        yield (*place, field.encode_name), field, inner
+        if isinstance(inner, StructType):
+            yield from fields_of(inner, (*place, field.encode_name))
+
+
+FIELDS = [
+    pytest.param(target, place, field, kind, id=f"{action.name}.{'.'.join(place)}")
+    for target, action in FORMS.items()
+    for place, field, kind in fields_of(type_info(action.request))
+]
+
+
+def changed(target: str, place: Path, *value: Any) -> bytes:
+    """The full body with another value at a place, or without the field."""
+    body = copy.deepcopy(BODIES[FORMS[target].name])
+    inner = body
+    for name in place[:-1]:
+        inner = inner[name]
+    del inner[place[-1]]
+    if value:
+        inner[place[-1]] = value[0]
+    return json.dumps(body).encode()
+
+
+@pytest.mark.parametrize("target", FORMS)
+def test_the_full_bodies_are_full(target: str) -> None:
+    for place, _, _ in fields_of(type_info(FORMS[target].request)):
+        changed(target, place)
+
+
+@pytest.mark.parametrize(("target", "place", "field", "kind"), FIELDS)
+def test_a_field_that_is_left_out_or_null_is_named_where_it_is_required(
+    account: Account, target: str, place: Path, field: Field, kind: Type
+) -> None:
+    named = f"param[{'.'.join(place)}] invalid"
+    without = account.send(target, changed(target, place)).checked()
+    null = account.server.account().send(target, changed(target, place, None)).checked()
+    if field.required:
+        assert f"{named}: required" in without.refusal("InappropriateJSON")
+        assert named in null.refusal("InappropriateJSON")
+    else:
+        assert without.json.get("code") == null.json.get("code")
+
+
+@pytest.mark.parametrize(("target", "place", "field", "kind"), FIELDS)
+def test_a_field_of_another_type_is_named(account: Account, target: str, place: Path, field: Field, kind: Type) -> None:
+    wrong: dict[str, Any] = {"str": "text", "bool": True, "int": 5, "float": 0.5, "list": [[]], "dict": {"a": {}}}
+    del wrong[_AS_JSON.get(type(kind), "float")]
+    for value in wrong.values():
+        message = account.send(target, changed(target, place, value)).refusal("InappropriateJSON")
+        assert f"param[{'.'.join(place)}" in message, value
+
+
+@pytest.mark.parametrize(("target", "place", "field", "kind"), FIELDS)
+def test_a_text_that_is_too_long_is_named_and_not_quoted(
+    account: Account, target: str, place: Path, field: Field, kind: Type
+) -> None:
+    if isinstance(kind, StrType):
+        reply = account.send(target, changed(target, place, "x" * 2000))
+        assert f"param[{'.'.join(place)}]" in reply.refusal("InappropriateJSON")
+        assert len(reply.content) < 1000
+
+
+@pytest.mark.parametrize(
+    ("action", "place", "value"),
+    [
+        ("CreateModelCompTask", "name", ""),
+        ("CreateModelCompTask", "name", "x" * 65),
+        ("CreateModelCompTask", "description", "x" * 1001),
+        ("CreateModelCompTask", "sourceModelId", ""),
+        ("CreateModelCompTask", "config.strategy", "Distillation"),
+        ("CreateModelCompTask", "config.strategy", "Sparsity"),
+        ("CreateModelCompTask", "config.strategy", ""),
+        ("CreateModelCompTask", "config.weight", "W3A16"),
+        ("CreateModelCompTask", "config.quantConf", "wint4"),
+        ("CreateModelCompTask", "config.quantConf", "wint3"),
+        ("CreateCustomModelSet", "modelSetName", ""),
+        ("CreateCustomModelSet", "modelSetName", "x" * 65),
+        ("CreateCustomModelSet", "modelType", "Text2Song"),
+        ("CreateCustomModelSet", "labels", ["x" * 65]),
+        ("CreateCustomModelSet", "labels", [""]),
+        ("CreateCustomModel", "sourceType", "Train"),
+        ("CreateCustomModel", "sourceType", "Other"),
+        ("CreateCustomModel", "importMeta", None),
+        ("CreateCustomModel", "importMeta.bucket", ""),
+        ("CreateCustomModel", "importMeta.objectPath", ""),
+        ("CreateCustomModel", "importMeta.objectPath", "x" * 1025),
+        ("CreateCustomModel", "importMeta.modelFormat", "Safetensors"),
+        ("CreateCustomModel", "importMeta.modelApplicationType", "dance"),
+        ("DescribeModelSet", "modelSetId", ""),
+        ("DescribeModelCompTask", "modelCompTaskId", "x" * 65),
+    ],
+)
+def test_a_value_that_is_not_allowed_is_named(account: Account, action: str, place: str, value: Any) -> None:
+    reply = account.send(
+        f"/v2/model?Action={action}", changed(f"/v2/model?Action={action}", tuple(place.split(".")), value)
+    )
+    assert f"param[{place}" in reply.refusal("InappropriateJSON")
+
+
+def test_a_strategy_without_a_weight_is_refused(account: Account) -> None:
+    body = BODIES["CreateModelCompTask"] | {"config": {"strategy": "Quantization"}}
+    message = account.refused("CreateModelCompTask", body, code="InappropriateJSON")
+    assert "param[config.weight] invalid: required" in message
+
+
+def test_a_set_is_described_by_its_id_or_its_name_but_not_by_both_or_neither(account: Account) -> None:
+    set_id = account.make_set()
+    for body in ({}, {"modelSetId": set_id, "modelSetName": "set"}):
+        assert "param[modelSetId]" in account.refused("DescribeModelSet", body, code="InappropriateJSON")

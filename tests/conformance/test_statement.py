@@ -1,0 +1,140 @@
+"""What the statements cost, and that they mean the same on both databases."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from sqlalchemy import Executable, Text, event, insert, text
+from sqlalchemy.sql import operators, visitors
+from sqlalchemy.sql.elements import BinaryExpression, ClauseElement, ColumnElement, UnaryExpression
+from sqlalchemy.sql.selectable import Select
+from tests.conformance.scene import RECIPE, Scene
+
+from modelpress.store import statement
+from modelpress.store.database import Database
+from modelpress.store.table import task
+
+_ORDERING = {operators.lt, operators.le, operators.gt, operators.ge}
+
+
+def _plan(database: Database, query: Executable, **parameters: Any) -> str:
+    """How the database would run ``query``, in its own words."""
+    prefix = {"postgresql": "EXPLAIN (COSTS OFF) ", "sqlite": "EXPLAIN QUERY PLAN "}[database.dialect]
+    with database.write() as connection:
+        if database.dialect == "postgresql":
+            connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
+
+        @event.listens_for(connection, "before_cursor_execute", retval=True)
+        def _explain(_c: Any, _cursor: Any, command: str, values: Any, _context: Any, _many: bool) -> tuple[str, Any]:
+            return prefix + command, values
+
+        rows = connection.execute(query, parameters).cursor.fetchall()
+    return "\n".join(str(row[-1]) for row in rows)
+
+
+@pytest.fixture
+def crowded(scene: Scene, stranger: Scene) -> Scene:
+    """An account among others, all with many tasks, nearly all of them final."""
+    sources = [scene.source, *(scene.version_in(scene.model_set) for _ in range(3))]
+    owners = [(scene, source) for source in sources] + [(stranger, stranger.source)] * 96
+    rows = [
+        {
+            "id": f"amva-{number}",
+            "account_id": owner.account_id,
+            "name": "",
+            "description": "as long as people write them, " * 10,
+            "status": "succeeded" if number % 200 else "creating",
+            "recipe": RECIPE.as_json(),
+            "source_model_id": source.id,
+            "model_set_id": owner.model_set.id,
+            "output_model_id": f"amv-{number}",
+            "created_at": scene.clock(),
+        }
+        for number, (owner, source) in enumerate(owners * 60)
+    ]
+    with scene.database.write() as connection:
+        connection.execute(insert(task), rows)
+    # Without figures for SQLite: that is how a database stands on most days.
+    if scene.database.dialect == "postgresql":
+        with scene.database.write() as connection:
+            connection.execute(text("ANALYZE"))
+    return scene
+
+
+@pytest.mark.parametrize(("filtered", "reverse"), list(statement.TASK_PAGE))
+def test_a_page_is_one_range_of_one_index_and_nothing_is_sorted(crowded: Scene, filtered: bool, reverse: bool) -> None:
+    index = "ix_task_page_source" if filtered else "ix_task_page"
+    plan = _plan(
+        crowded.database,
+        statement.TASK_PAGE[filtered, reverse],
+        account_id=crowded.account_id,
+        source_model_id=crowded.source.id,
+        start=3000,
+        limit=11,
+    )
+    if crowded.database.dialect == "sqlite":
+        source = "source_model_id=? AND " if filtered else ""
+        comparison = "<" if reverse else ">"
+        assert plan == f"SEARCH task USING INDEX {index} (account_id=? AND {source}seq{comparison}?)"
+    else:
+        lines = plan.splitlines()
+        assert lines[0] == "Limit"
+        direction = " Backward" if reverse else ""
+        assert lines[1] == f"  ->  Index Scan{direction} using {index} on task"
+        assert len(lines) == 3 and lines[2].lstrip().startswith("Index Cond: ((account_id = ")
+
+
+def test_looking_for_work_reads_the_index_of_open_tasks_and_not_all_there_ever_were(crowded: Scene) -> None:
+    claim = statement.CLAIM[crowded.database.dialect]
+    plan = _plan(crowded.database, claim, holding="worker", now=crowded.clock(), until=crowded.clock())
+    assert "ix_task_open" in plan
+    assert "SCAN task\n" not in plan + "\n" and "Seq Scan" not in plan and "Sort" not in plan
+
+
+@pytest.mark.parametrize("name", ["USER_OF_VERSION", "USER_OF_SET", "RELEASE_HOLDER"])
+def test_looking_among_open_tasks_reads_their_index(crowded: Scene, name: str) -> None:
+    parameters = {
+        "USER_OF_VERSION": {"model_id": crowded.source.id},
+        "USER_OF_SET": {"set_id": crowded.model_set.id},
+        "RELEASE_HOLDER": {"dead_holder": "worker", "ended": crowded.clock()},
+    }
+    plan = _plan(crowded.database, getattr(statement, name), **parameters[name])
+    assert "ix_task_open" in plan or "ix_task_page_source" in plan
+    assert "SCAN task\n" not in plan + "\n" and "Seq Scan" not in plan
+
+
+def _statements() -> list[tuple[str, ClauseElement]]:
+    found: list[tuple[str, ClauseElement]] = []
+    for name, value in vars(statement).items():
+        for part in value.values() if isinstance(value, dict) else [value]:
+            if isinstance(part, ClauseElement):
+                found.append((name, part))
+    return found
+
+
+def test_nothing_is_ordered_or_compared_by_text() -> None:
+    """Databases sort texts by their own collations, SQLite by bytes: only numbers and times may decide."""
+    checked = 0
+    for name, whole in _statements():
+        for element in visitors.iterate(whole):
+            compared: list[ColumnElement[Any]] = []
+            if isinstance(element, Select):
+                compared += [
+                    clause.element if isinstance(clause, UnaryExpression) else clause
+                    for clause in element._order_by_clauses
+                ]
+            elif isinstance(element, BinaryExpression) and element.operator in _ORDERING:
+                compared += [element.left, element.right]
+            for column in compared:
+                checked += 1
+                assert not isinstance(column.type, Text), f"{name}: {column}"
+    assert checked > 20
+
+
+def test_a_recipe_is_stored_as_an_object_that_other_programs_can_read(scene: Scene) -> None:
+    scene.task()
+    with scene.database.read() as connection:
+        stored = connection.execute(text("SELECT recipe FROM task")).scalar_one()
+    assert (json.loads(stored) if isinstance(stored, str) else stored) == RECIPE.as_json()

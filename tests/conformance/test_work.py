@@ -1,0 +1,352 @@
+"""What workers do, and that a crash at any point ends in one published output or none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from tests.conformance.house import SHARD, House, stage
+from tests.conformance.scene import STATISTICS, progress
+
+from modelpress.domain.model import SourceType
+from modelpress.domain.task import FINAL, Task, TaskStatus
+from modelpress.errors import LeaseLost, ModelpressError
+from modelpress.service import work
+from modelpress.service.work import Assignment
+from modelpress.store.task_store import TaskStore
+from modelpress.tensors.staging import MANIFEST
+
+S = TaskStatus
+
+
+class _Killed(BaseException):
+    """The worker's process ends here."""
+
+
+def _kill(*_arguments: object, **_named: object) -> None:
+    raise _Killed
+
+
+def _then_kill(step: Callable[..., object]) -> Callable[..., None]:
+    def run(*arguments: object, **named: object) -> None:
+        step(*arguments, **named)
+        raise _Killed
+
+    return run
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Crash:
+    """Where in ``publish`` the worker dies."""
+
+    target: object
+    name: str
+    after: bool
+
+    def install(self, patch: pytest.MonkeyPatch) -> None:
+        step = getattr(self.target, self.name)
+        patch.setattr(self.target, self.name, _then_kill(step) if self.after else _kill)
+
+
+CRASHES = {
+    "before anything is written": _Crash(target=TaskStore, name="measured", after=False),
+    "after the statistics are written": _Crash(target=TaskStore, name="measured", after=True),
+    "before the rename": _Crash(target=Path, name="rename", after=False),
+    "after the rename": _Crash(target=Path, name="rename", after=True),
+    "after the rename is on the disk": _Crash(target=work, name="_sync_directory", after=True),
+    "before the manifest is taken away": _Crash(target=work, name="seal", after=False),
+    "after the manifest is taken away": _Crash(target=work, name="seal", after=True),
+    "before success is written": _Crash(target=TaskStore, name="succeed", after=False),
+    "after success is written": _Crash(target=TaskStore, name="succeed", after=True),
+}
+
+
+def _publish(house: House, assignment: Assignment) -> bool:
+    return house.services.work.publish(assignment, STATISTICS)
+
+
+def _go_on(house: House) -> None:
+    """What the next worker does with what it finds, to the end."""
+    house.lose_the_worker()
+    assignment = house.services.work.claim("another")
+    if assignment is None:
+        return
+    if assignment.published is None:
+        stage(assignment)
+    assert house.services.work.publish(assignment, assignment.published or STATISTICS)
+
+
+def _check_published_once(house: House, task: Task) -> None:
+    done = house.services.tasks.get(house.caller, task.id)
+    assert (done.status, done.statistics, done.percent) == (S.SUCCEEDED, STATISTICS, 100)
+    assert house.versions() == [house.source.id, task.output_model_id]
+    assert house.output_folders() == [task.output_model_id]
+    output = house.outputs / house.caller.account_id / task.output_model_id
+    assert {entry.name: entry.read_bytes() for entry in output.iterdir()} == {"model.safetensors": SHARD}
+    house.services.work.sweep()
+    assert house.staging_folders() == []
+    assert house.output_folders() == [task.output_model_id]
+    assert house.services.work.claim("another") is None
+
+
+def test_a_finished_attempt_becomes_one_version_that_cannot_be_compressed_again(house: House) -> None:
+    task = house.task()
+    assert _publish(house, house.finished())
+    _check_published_once(house, task)
+    version = house.services.models.get_version(house.caller, task.output_model_id)
+    assert (version.source_type, version.task_id) == (SourceType.ACCELERATION, task.id)
+    assert version.size_bytes == STATISTICS.output_bytes
+    assert not version.supports_compression
+    assert (version.name, version.architecture) == ("models-V2", house.source.architecture)
+
+
+@pytest.mark.parametrize("crash", sorted(CRASHES))
+def test_a_worker_killed_while_publishing_leaves_what_the_next_one_ends(
+    house: House, monkeypatch: pytest.MonkeyPatch, crash: str
+) -> None:
+    task = house.task()
+    assignment = house.finished()
+    with monkeypatch.context() as patch, pytest.raises(_Killed):
+        CRASHES[crash].install(patch)
+        _publish(house, assignment)
+    _go_on(house)
+    _check_published_once(house, task)
+
+
+@pytest.mark.parametrize("crash", sorted(CRASHES))
+def test_a_worker_killed_at_the_same_point_again_and_again_ends_well_too(
+    house: House, monkeypatch: pytest.MonkeyPatch, crash: str
+) -> None:
+    task = house.task()
+    for _ in range(3):
+        assignment = house.services.work.claim("worker")
+        if assignment is None:  # success was written before the kill
+            break
+        if assignment.published is None:
+            stage(assignment)
+        with monkeypatch.context() as patch:
+            CRASHES[crash].install(patch)
+            try:
+                _publish(house, assignment)
+            except _Killed:
+                house.lose_the_worker()
+    if "rename" in crash and crash.startswith("before") or "statistics" in crash or "anything" in crash:
+        assert house.services.work.claim("worker") is None, "three attempts in a row bore no fruit"
+        assert house.services.tasks.get(house.caller, task.id).reason.startswith("WorkerLost")
+        assert (house.output_folders(), house.staging_folders()) == ([], [])
+    else:
+        _go_on(house)
+        _check_published_once(house, task)
+
+
+@pytest.mark.parametrize("moment", ["before the rename", "before the manifest is taken away", "before success is written"])
+def test_a_stop_asked_for_while_publishing_ends_stopped_with_nothing_left(
+    house: House, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    task = house.task()
+    assignment = house.finished()
+    crash = CRASHES[moment]
+    step = getattr(crash.target, crash.name)
+
+    def ask_first(*arguments: object, **named: object) -> object:
+        house.services.tasks.cancel(house.caller, task.id)
+        return step(*arguments, **named)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(crash.target, crash.name, ask_first)
+        assert _publish(house, assignment) is False
+    house.services.work.stopped(assignment.task)
+    _check_nothing_left(house, task, status=S.STOPPED)
+
+
+def test_a_stop_asked_for_before_publishing_publishes_nothing(house: House) -> None:
+    task = house.task()
+    assignment = house.finished()
+    house.services.tasks.cancel(house.caller, task.id)
+    assert _publish(house, assignment) is False
+    assert house.output_folders() == []
+    house.services.work.stopped(assignment.task)
+    _check_nothing_left(house, task, status=S.STOPPED)
+
+
+def _check_nothing_left(house: House, task: Task, *, status: TaskStatus) -> None:
+    assert house.status(task) is status
+    assert house.versions() == [house.source.id]
+    assert (house.output_folders(), house.staging_folders()) == ([], [])
+
+
+def test_a_stopping_task_whose_worker_died_after_the_rename_is_stopped_by_the_next_claim(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = house.task()
+    assignment = house.finished()
+    with monkeypatch.context() as patch, pytest.raises(_Killed):
+        CRASHES["after the rename"].install(patch)
+        _publish(house, assignment)
+    house.services.tasks.cancel(house.caller, task.id)
+    house.lose_the_worker()
+    assert house.services.work.claim("another") is None
+    _check_nothing_left(house, task, status=S.STOPPED)
+
+
+@pytest.mark.parametrize("end", ["stopped", "fail"])
+def test_what_a_worker_killed_while_ending_a_task_left_is_swept(
+    house: House, monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
+    task = house.task()
+    assignment = house.finished()
+    with monkeypatch.context() as patch, pytest.raises(_Killed):
+        CRASHES["before success is written"].install(patch)
+        _publish(house, assignment)
+    if end == "stopped":
+        house.services.tasks.cancel(house.caller, task.id)
+    with monkeypatch.context() as patch, pytest.raises(_Killed):
+        patch.setattr(TaskStore, end, _then_kill(getattr(TaskStore, end)))
+        house.services.work.stopped(assignment.task) if end == "stopped" else house.services.work.fail(
+            assignment.task, "Internal: no"
+        )
+    assert house.output_folders() == [task.output_model_id]
+    house.services.work.sweep()
+    _check_nothing_left(house, task, status=S.STOPPED if end == "stopped" else S.FAILED)
+
+
+def test_a_worker_that_lost_its_lease_publishes_no_version(house: House) -> None:
+    task = house.task()
+    stale = house.finished()
+    house.lose_the_worker()
+    fresh = house.claim()
+    with pytest.raises(LeaseLost):
+        _publish(house, stale)
+    assert (house.status(task), house.output_folders()) == (S.RUNNING, [])
+    assert _publish(house, fresh)
+    _check_published_once(house, task)
+
+
+# --- claims that need no worker ------------------------------------------------------------------------------
+
+
+def _barren_attempts(house: House, count: int) -> None:
+    for _ in range(count):
+        house.services.work.release(house.claim().task, why="killed", forgive=False)
+
+
+def test_three_attempts_in_a_row_without_a_shard_fail_the_task_as_worker_lost(house: House) -> None:
+    task = house.task()
+    _barren_attempts(house, 3)
+    assert house.services.work.claim("worker") is None
+    failed = house.services.tasks.get(house.caller, task.id)
+    assert failed.status is S.FAILED
+    assert failed.reason == "WorkerLost: 3 attempts in a row ended without finishing a shard"
+
+
+def test_an_attempt_that_finished_a_shard_begins_the_count_anew(house: House) -> None:
+    house.task()
+    for _ in range(3):
+        _barren_attempts(house, 2)
+        fruitful = house.claim()
+        assert house.services.work.report(fruitful.task, progress(shards_done=1), fruitful=True) is False
+        house.services.work.release(fruitful.task, why="killed", forgive=False)
+    assert house.claim().task.attempt == 10
+
+
+def test_forgiven_attempts_never_fail_a_task(house: House) -> None:
+    house.task()
+    for _ in range(10):
+        house.services.work.release(house.claim().task, why="the worker was asked to leave", forgive=True)
+    assert house.claim().task.attempt == 11
+
+
+def test_a_task_whose_source_is_gone_fails_with_that_reason_and_the_next_one_is_claimed(house: House) -> None:
+    first, second = house.task(), house.task()
+    tiny = house.settings.data / "local" / "tiny"
+    tiny.rename(tiny.with_name("elsewhere"))
+    assert house.services.work.claim("worker") is None
+    for task in (first, second):
+        failed = house.services.tasks.get(house.caller, task.id)
+        assert (failed.status, failed.reason.split(":")[0]) == (S.FAILED, "BadSource")
+
+
+def test_the_leases_of_a_dead_worker_can_be_claimed_at_once(house: House) -> None:
+    task = house.task()
+    house.claim()
+    assert house.services.work.claim("another") is None
+    assert house.services.work.release_holder("worker") == 1
+    assert house.claim().task.id == task.id
+
+
+def test_a_report_tells_that_a_stop_was_asked_for(house: House) -> None:
+    task = house.task()
+    held = house.claim().task
+    assert house.services.work.report(held, progress(), fruitful=False) is False
+    house.services.tasks.cancel(house.caller, task.id)
+    assert house.services.work.report(held, progress(), fruitful=False) is True
+
+
+def test_an_output_stays_in_its_account_and_staging_beside_it(house: House) -> None:
+    task = house.task()
+    assignment = house.claim()
+    assert assignment.output.path == f"{house.caller.account_id}/{task.output_model_id}"
+    assert assignment.staging == house.outputs / ".staging" / task.id
+    assert assignment.source.path == (house.settings.data / "local" / "tiny").resolve()
+
+
+# --- the sweep -----------------------------------------------------------------------------------------------
+
+
+def test_the_sweep_removes_the_staging_of_final_tasks_only(house: House) -> None:
+    ended, waiting = house.task(), house.task()
+    first = house.finished()
+    stage(house.claim())
+    unknown = house.outputs / ".staging" / "amva-unknown"
+    unknown.mkdir()
+    house.services.work.fail(first.task, "BadSource: no")
+    stage(first)  # as if its removal had been cut short
+    house.services.work.sweep()
+    assert house.staging_folders() == sorted([waiting.id, "amva-unknown"])
+    assert house.status(ended) in FINAL
+
+
+def test_the_sweep_removes_a_produced_models_files_after_the_retention_time_and_not_before(house: House) -> None:
+    task = house.task()
+    _publish(house, house.finished())
+    house.services.models.delete_version(house.caller, task.output_model_id)
+    house.clock.advance(seconds=house.settings.retention_hours * 3600)
+    house.services.work.sweep()
+    assert house.output_folders() == [task.output_model_id]
+    house.clock.advance(seconds=1)
+    house.services.work.sweep()
+    assert house.output_folders() == []
+    house.services.work.sweep()
+
+
+def test_the_sweep_leaves_what_still_has_a_version(house: House) -> None:
+    task = house.task()
+    _publish(house, house.finished())
+    house.clock.advance(seconds=1_000_000_000)
+    house.services.work.sweep()
+    assert house.output_folders() == [task.output_model_id]
+    assert MANIFEST not in {entry.name for entry in house.outputs.rglob("*")}
+
+
+def test_files_that_could_not_be_removed_are_tried_again(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    task = house.task()
+    _publish(house, house.finished())
+    house.services.models.delete_version(house.caller, task.output_model_id)
+    house.clock.advance(seconds=1_000_000)
+    with monkeypatch.context() as patch:  # a disk that refuses: nothing here may depend on who runs the tests
+        patch.setattr("shutil.rmtree", lambda *_, **__: None)
+        house.services.work.sweep()
+    assert house.output_folders() == [task.output_model_id]
+    house.services.work.sweep()
+    assert house.output_folders() == []
+
+
+def test_a_worker_without_tasks_gets_none(house: House) -> None:
+    assert house.services.work.claim("worker") is None
+
+
+def test_an_error_of_a_lost_lease_is_no_callers_error() -> None:
+    assert issubclass(LeaseLost, ModelpressError)
+    assert not hasattr(LeaseLost, "code")
