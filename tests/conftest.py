@@ -9,8 +9,6 @@ from pathlib import Path
 import psycopg
 import pytest
 from psycopg import sql
-from tests.conformance.clock import SettableClock
-from tests.conformance.postgres import PostgresServer, running_server
 
 from modelpress.settings import Settings
 from modelpress.store.database import Database
@@ -18,6 +16,8 @@ from modelpress.store.secret import SecretBox
 from modelpress.store.store import Store
 from modelpress.store.table import metadata
 from modelpress.store.upgrade import upgrade
+from tests.conformance.clock import SettableClock
+from tests.conformance.postgres import PostgresServer, running_server
 
 #: Makes the URL of a new database of the kind under test, without a schema.
 EmptyDatabase = Callable[[], str]

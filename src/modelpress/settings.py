@@ -63,10 +63,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     slots: Annotated[int, Meta(description="tasks one worker runs at the same time", ge=1)] = 1
     threads: Annotated[int, Meta(description="threads of one task; 0: one for each core", ge=0)] = 0
     lease_seconds: Annotated[
-        float, Meta(description="how long a silent worker keeps its task; renewed every second while it lives", gt=0, le=86_400)
+        float,
+        Meta(
+            description="how long a silent worker keeps its task; renewed every second while it lives", gt=0, le=86_400
+        ),
     ] = 30.0
     stop_grace_seconds: Annotated[
-        float, Meta(description="after this a task's process that ignores the request to stop is killed", ge=0, le=86_400)
+        float,
+        Meta(description="after this a task's process that ignores the request to stop is killed", ge=0, le=86_400),
     ] = 2.0
     retention_hours: Annotated[
         float, Meta(description="how long files of deleted, produced model versions are kept", ge=0, le=876_000)

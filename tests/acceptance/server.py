@@ -111,7 +111,7 @@ class Server:
         self.url = ""
         self._process = self.spawn("serve", "--port", "0", *self._arguments, stderr=subprocess.PIPE)
         answers = threading.Event()
-        reader = threading.Thread(target=self._read, args=(self._process.stderr, answers))
+        reader = threading.Thread(target=self._read, args=(self._process.stderr, answers), daemon=True)
         reader.start()
         self._readers.append(reader)
         assert answers.wait(PATIENCE_SECONDS), self.said()
@@ -190,13 +190,17 @@ class Server:
 
     def leftovers(self) -> list[str]:
         """Stop it, if it runs; what is left then, given a moment to follow a killed server, and is ended now."""
-        if self.running:
-            self.stop()
+        if self._process is not None:
+            self._process.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(10)
         with suppress(AssertionError):  # the caller tells which
             await_outside(lambda: not self.processes.alive(), what="all have ended", seconds=5)
         left = self.processes.kill_all()
         for reader in self._readers:
-            reader.join()
+            reader.join(5)
+        if self._process is not None:
+            self._process.wait()
         return left
 
     @property

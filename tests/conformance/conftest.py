@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from tests.conformance.clock import SettableClock
-from tests.conformance.house import House, make_house
-from tests.conformance.scene import Scene, make_scene
 
 from modelpress.service.services import Services, open_services
 from modelpress.settings import Settings
 from modelpress.store.database import Database
 from modelpress.store.store import Store
+from tests.conformance.clock import SettableClock
+from tests.conformance.house import House, make_house
+from tests.conformance.scene import Scene, make_scene
 
 
 @pytest.fixture

@@ -7,9 +7,6 @@ import struct
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.conformance.clock import SettableClock
-from tests.conformance.scene import RECIPE
-
 from modelpress.domain.model import Location, ModelSet, ModelVersion
 from modelpress.domain.policy import Caller, Policy
 from modelpress.domain.task import Task, TaskStatus
@@ -19,6 +16,8 @@ from modelpress.service.tasks import TaskRequest
 from modelpress.service.work import Assignment
 from modelpress.settings import Settings
 from modelpress.tensors.staging import MANIFEST
+from tests.conformance.clock import SettableClock
+from tests.conformance.scene import RECIPE
 
 SHARD = b"what an attempt wrote"
 
@@ -122,5 +121,3 @@ def make_house(services: Services, settings: Settings, clock: SettableClock, *, 
         model_set=model_set,
         source=services.models.import_version(caller, request),
     )
-
-

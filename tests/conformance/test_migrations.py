@@ -8,13 +8,13 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import text
-from tests.conformance.together import run_together
-from tests.conftest import EmptyDatabase
 
 from modelpress.errors import SettingsError
 from modelpress.store.database import Database
 from modelpress.store.table import metadata
 from modelpress.store.upgrade import upgrade
+from tests.conformance.together import run_together
+from tests.conftest import EmptyDatabase
 
 #: What a database says of its own schema, each object as text.
 _SCHEMA = {
@@ -74,7 +74,9 @@ def test_upgrading_again_changes_nothing(database: Database) -> None:
     assert (_schema(database), _revision(database)) == (before, revision)
 
 
-def test_processes_that_upgrade_at_once_leave_one_sound_schema(database: Database, empty_database: EmptyDatabase) -> None:
+def test_processes_that_upgrade_at_once_leave_one_sound_schema(
+    database: Database, empty_database: EmptyDatabase
+) -> None:
     url = empty_database()
     code = (
         "from modelpress.store.database import Database; from modelpress.store.upgrade import upgrade\n"

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.conformance.scene import Scene
 
 from modelpress.domain.model import ModelVersion
 from modelpress.domain.page import Page, PageRequest
 from modelpress.domain.task import Task, TaskStatus
 from modelpress.errors import InvalidMarker
+from tests.conformance.scene import Scene
 
 
 def _page(

@@ -10,11 +10,11 @@ from sqlalchemy import Executable, Text, event, insert, text
 from sqlalchemy.sql import operators, visitors
 from sqlalchemy.sql.elements import BinaryExpression, ClauseElement, ColumnElement, UnaryExpression
 from sqlalchemy.sql.selectable import Select
-from tests.conformance.scene import RECIPE, Scene
 
 from modelpress.store import statement
 from modelpress.store.database import Database
 from modelpress.store.table import task
+from tests.conformance.scene import RECIPE, Scene
 
 _ORDERING = {operators.lt, operators.le, operators.gt, operators.ge}
 
@@ -83,26 +83,30 @@ def test_a_page_is_one_range_of_one_index_and_nothing_is_sorted(crowded: Scene, 
         assert lines[0] == "Limit"
         direction = " Backward" if reverse else ""
         assert lines[1] == f"  ->  Index Scan{direction} using {index} on task"
-        assert len(lines) == 3 and lines[2].lstrip().startswith("Index Cond: ((account_id = ")
+        assert len(lines) == 3
+        assert lines[2].lstrip().startswith("Index Cond: ((account_id = ")
 
 
 def test_looking_for_work_reads_the_index_of_open_tasks_and_not_all_there_ever_were(crowded: Scene) -> None:
     claim = statement.CLAIM[crowded.database.dialect]
     plan = _plan(crowded.database, claim, holding="worker", now=crowded.clock(), until=crowded.clock())
     assert "ix_task_open" in plan
-    assert "SCAN task\n" not in plan + "\n" and "Seq Scan" not in plan and "Sort" not in plan
+    assert "SCAN task\n" not in plan + "\n"
+    assert "Seq Scan" not in plan
+    assert "Sort" not in plan
 
 
 @pytest.mark.parametrize("name", ["USER_OF_VERSION", "USER_OF_SET", "RELEASE_HOLDER"])
 def test_looking_among_open_tasks_reads_their_index(crowded: Scene, name: str) -> None:
-    parameters = {
+    parameters: dict[str, dict[str, Any]] = {
         "USER_OF_VERSION": {"model_id": crowded.source.id},
         "USER_OF_SET": {"set_id": crowded.model_set.id},
         "RELEASE_HOLDER": {"dead_holder": "worker", "ended": crowded.clock()},
     }
     plan = _plan(crowded.database, getattr(statement, name), **parameters[name])
     assert "ix_task_open" in plan or "ix_task_page_source" in plan
-    assert "SCAN task\n" not in plan + "\n" and "Seq Scan" not in plan
+    assert "SCAN task\n" not in plan + "\n"
+    assert "Seq Scan" not in plan
 
 
 def _statements() -> list[tuple[str, ClauseElement]]:

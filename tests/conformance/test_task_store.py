@@ -9,11 +9,11 @@ from functools import partial
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
-from tests.conformance.scene import LEASE, STATISTICS, Scene, new_version, progress
-from tests.conformance.together import at_once
 
 from modelpress.domain.task import FINAL, NEXT, OPEN, Task, TaskStatus
 from modelpress.errors import LeaseLost, NoSuchTask, TaskStatusConflict
+from tests.conformance.scene import LEASE, STATISTICS, Scene, new_version, progress
+from tests.conformance.together import at_once
 
 S = TaskStatus
 
@@ -25,6 +25,13 @@ MOVES: dict[TaskStatus, Callable[[Scene, Task], object]] = {
     S.FAILED: lambda scene, task: scene.store.tasks.fail(task, reason="BadSource: no", now=scene.clock()),
     S.STOPPED: lambda scene, task: scene.store.tasks.stopped(task, now=scene.clock()),
 }
+#: All other pairs; but a waiting task that is asked to stop is stopped at once, see below.
+IMPOSSIBLE = [
+    (leaving, to)
+    for leaving in S
+    for to in MOVES
+    if to not in NEXT[leaving] and (leaving, to) != (S.CREATING, S.STOPPING)
+]
 #: What a worker may do with a task it holds.
 WORKER_WRITES: dict[str, Callable[[Scene, Task], object]] = {
     "report": lambda scene, task: scene.store.tasks.report(
@@ -56,11 +63,10 @@ def test_every_move_of_the_table_is_possible_and_leaves_one_event(
     assert [event[0] for event in _history(scene, task)[before:]] == [to]
 
 
-@pytest.mark.parametrize(
-    ("leaving", "to"),
-    [(leaving, to) for leaving in S for to in MOVES if to not in NEXT[leaving] and (leaving, to) != (S.CREATING, S.STOPPING)],
-)
-def test_no_other_move_is_possible_and_trying_changes_nothing(scene: Scene, leaving: TaskStatus, to: TaskStatus) -> None:
+@pytest.mark.parametrize(("leaving", "to"), IMPOSSIBLE)
+def test_no_other_move_is_possible_and_trying_changes_nothing(
+    scene: Scene, leaving: TaskStatus, to: TaskStatus
+) -> None:
     task = scene.task_in(leaving)
     before = scene.everything()
     try:
@@ -119,7 +125,8 @@ def test_a_worker_whose_task_was_claimed_by_another_changes_nothing(scene: Scene
     stale = scene.running()
     scene.clock.advance(seconds=31)
     fresh = scene.claim(holder="another")
-    assert fresh is not None and fresh.attempt == stale.attempt + 1
+    assert fresh is not None
+    assert fresh.attempt == stale.attempt + 1
     before = scene.everything()
     with pytest.raises(LeaseLost, match=stale.id):
         WORKER_WRITES[write](scene, stale)
@@ -194,7 +201,8 @@ def test_a_released_task_can_be_claimed_at_once(scene: Scene) -> None:
     scene.store.tasks.release(task, why="the machine goes down", forgive=False, now=scene.clock())
     assert _history(scene, task)[-1] == (S.RUNNING, 1, "the machine goes down")
     taken = scene.claim(holder="another")
-    assert taken is not None and taken.id == task.id
+    assert taken is not None
+    assert taken.id == task.id
 
 
 def test_the_leases_of_a_dead_worker_are_ended_and_no_others(scene: Scene) -> None:
@@ -206,7 +214,8 @@ def test_the_leases_of_a_dead_worker_are_ended_and_no_others(scene: Scene) -> No
     assert scene.store.tasks.release_holder("dead", now=scene.clock()) == 0
     again = [task.id for task in iter(scene.claim, None)]
     assert again == [task.id for task in dead if task is not None]
-    assert alive is not None and _history(scene, alive)[-1][2] == "attempt 1 begins"
+    assert alive is not None
+    assert _history(scene, alive)[-1][2] == "attempt 1 begins"
 
 
 def test_release_holder_leaves_final_tasks_alone(scene: Scene) -> None:

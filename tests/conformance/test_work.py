@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from tests.conformance.house import SHARD, House, stage
-from tests.conformance.scene import STATISTICS, progress
 
 from modelpress.domain.model import SourceType
 from modelpress.domain.task import FINAL, Task, TaskStatus
-from modelpress.errors import LeaseLost, ModelpressError
+from modelpress.errors import LeaseLost
 from modelpress.service import work
 from modelpress.service.work import Assignment
 from modelpress.store.task_store import TaskStore
 from modelpress.tensors.staging import MANIFEST
+from tests.conformance.house import SHARD, House, stage
+from tests.conformance.scene import STATISTICS, progress
 
 S = TaskStatus
 
@@ -44,6 +44,8 @@ class _Crash:
     target: object
     name: str
     after: bool
+    #: Whether the output lies in its place by then.
+    published: bool
 
     def install(self, patch: pytest.MonkeyPatch) -> None:
         step = getattr(self.target, self.name)
@@ -51,20 +53,34 @@ class _Crash:
 
 
 CRASHES = {
-    "before anything is written": _Crash(target=TaskStore, name="measured", after=False),
-    "after the statistics are written": _Crash(target=TaskStore, name="measured", after=True),
-    "before the rename": _Crash(target=Path, name="rename", after=False),
-    "after the rename": _Crash(target=Path, name="rename", after=True),
-    "after the rename is on the disk": _Crash(target=work, name="_sync_directory", after=True),
-    "before the manifest is taken away": _Crash(target=work, name="seal", after=False),
-    "after the manifest is taken away": _Crash(target=work, name="seal", after=True),
-    "before success is written": _Crash(target=TaskStore, name="succeed", after=False),
-    "after success is written": _Crash(target=TaskStore, name="succeed", after=True),
+    "before anything is written": _Crash(target=TaskStore, name="measured", after=False, published=False),
+    "after the statistics are written": _Crash(target=TaskStore, name="measured", after=True, published=False),
+    "before the rename": _Crash(target=Path, name="rename", after=False, published=False),
+    "after the rename": _Crash(target=Path, name="rename", after=True, published=True),
+    "after the rename is on the disk": _Crash(target=work, name="_sync_directory", after=True, published=True),
+    "before the manifest is taken away": _Crash(target=work, name="seal", after=False, published=True),
+    "after the manifest is taken away": _Crash(target=work, name="seal", after=True, published=True),
+    "before success is written": _Crash(target=TaskStore, name="succeed", after=False, published=True),
+    "after success is written": _Crash(target=TaskStore, name="succeed", after=True, published=True),
+}
+
+
+#: How a worker ends a task without a result.
+END: dict[str, Callable[[House, Assignment], None]] = {
+    "stopped": lambda house, assignment: house.services.work.stopped(assignment.task),
+    "fail": lambda house, assignment: house.services.work.fail(assignment.task, "Internal: no"),
 }
 
 
 def _publish(house: House, assignment: Assignment) -> bool:
     return house.services.work.publish(assignment, STATISTICS)
+
+
+def _publish_and_be_killed(house: House, assignment: Assignment, patch: pytest.MonkeyPatch, crash: _Crash) -> None:
+    with patch.context() as patched:
+        crash.install(patched)
+        with pytest.raises(_Killed):
+            _publish(house, assignment)
 
 
 def _go_on(house: House) -> None:
@@ -108,9 +124,7 @@ def test_a_worker_killed_while_publishing_leaves_what_the_next_one_ends(
 ) -> None:
     task = house.task()
     assignment = house.finished()
-    with monkeypatch.context() as patch, pytest.raises(_Killed):
-        CRASHES[crash].install(patch)
-        _publish(house, assignment)
+    _publish_and_be_killed(house, assignment, monkeypatch, CRASHES[crash])
     _go_on(house)
     _check_published_once(house, task)
 
@@ -132,16 +146,18 @@ def test_a_worker_killed_at_the_same_point_again_and_again_ends_well_too(
                 _publish(house, assignment)
             except _Killed:
                 house.lose_the_worker()
-    if "rename" in crash and crash.startswith("before") or "statistics" in crash or "anything" in crash:
-        assert house.services.work.claim("worker") is None, "three attempts in a row bore no fruit"
-        assert house.services.tasks.get(house.caller, task.id).reason.startswith("WorkerLost")
-        assert (house.output_folders(), house.staging_folders()) == ([], [])
-    else:
+    if CRASHES[crash].published:
         _go_on(house)
         _check_published_once(house, task)
+        return
+    assert house.services.work.claim("worker") is None, "three attempts in a row bore no fruit"
+    assert house.services.tasks.get(house.caller, task.id).reason.startswith("WorkerLost")
+    _check_nothing_left(house, task, status=S.FAILED)
 
 
-@pytest.mark.parametrize("moment", ["before the rename", "before the manifest is taken away", "before success is written"])
+@pytest.mark.parametrize(
+    "moment", ["before the rename", "before the manifest is taken away", "before success is written"]
+)
 def test_a_stop_asked_for_while_publishing_ends_stopped_with_nothing_left(
     house: House, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
@@ -182,9 +198,7 @@ def test_a_stopping_task_whose_worker_died_after_the_rename_is_stopped_by_the_ne
 ) -> None:
     task = house.task()
     assignment = house.finished()
-    with monkeypatch.context() as patch, pytest.raises(_Killed):
-        CRASHES["after the rename"].install(patch)
-        _publish(house, assignment)
+    _publish_and_be_killed(house, assignment, monkeypatch, CRASHES["after the rename"])
     house.services.tasks.cancel(house.caller, task.id)
     house.lose_the_worker()
     assert house.services.work.claim("another") is None
@@ -197,16 +211,13 @@ def test_what_a_worker_killed_while_ending_a_task_left_is_swept(
 ) -> None:
     task = house.task()
     assignment = house.finished()
-    with monkeypatch.context() as patch, pytest.raises(_Killed):
-        CRASHES["before success is written"].install(patch)
-        _publish(house, assignment)
+    _publish_and_be_killed(house, assignment, monkeypatch, CRASHES["before success is written"])
     if end == "stopped":
         house.services.tasks.cancel(house.caller, task.id)
-    with monkeypatch.context() as patch, pytest.raises(_Killed):
+    with monkeypatch.context() as patch:
         patch.setattr(TaskStore, end, _then_kill(getattr(TaskStore, end)))
-        house.services.work.stopped(assignment.task) if end == "stopped" else house.services.work.fail(
-            assignment.task, "Internal: no"
-        )
+        with pytest.raises(_Killed):
+            END[end](house, assignment)
     assert house.output_folders() == [task.output_model_id]
     house.services.work.sweep()
     _check_nothing_left(house, task, status=S.STOPPED if end == "stopped" else S.FAILED)
@@ -345,8 +356,3 @@ def test_files_that_could_not_be_removed_are_tried_again(house: House, monkeypat
 
 def test_a_worker_without_tasks_gets_none(house: House) -> None:
     assert house.services.work.claim("worker") is None
-
-
-def test_an_error_of_a_lost_lease_is_no_callers_error() -> None:
-    assert issubclass(LeaseLost, ModelpressError)
-    assert not hasattr(LeaseLost, "code")

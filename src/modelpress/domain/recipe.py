@@ -60,7 +60,12 @@ def recipe_from_json(data: dict[str, object]) -> Recipe:
 
 
 def make_recipe(
-    *, strategy: str, weight: str | None, quant_conf: str | None = None, group_size: GroupSize = None, field: str = "config"
+    *,
+    strategy: str,
+    weight: str | None,
+    quant_conf: str | None = None,
+    group_size: GroupSize = None,
+    field: str = "config",
 ) -> Recipe:
     """The recipe a request means; names are taken in any letter case, ``weight`` or ``quantConf`` names the scheme.
 

@@ -7,7 +7,7 @@ from typing import Literal
 
 Grouping = Literal["channel", "group"]
 
-#: Group widths tried in this order where a scheme is grouped and the user named none; all that servers have kernels for.
+#: Group widths, tried in this order where a scheme is grouped and the user named none: those servers have kernels for.
 GROUP_SIZES = (128, 64, 32)
 
 

@@ -6,6 +6,7 @@ Two exist without being named in the settings, both under the data directory: ``
 
 from __future__ import annotations
 
+import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -54,8 +55,8 @@ class Buckets:
         if location.bucket == OUTPUTS and relative.parts[:1] != (account_id,):
             raise missing
         try:
-            path = (root / relative).resolve()
-            found = path.is_relative_to(root.resolve()) and path.is_dir()
+            path = Path(os.path.realpath(root / relative))  # Path.resolve answers a loop of links by RuntimeError
+            found = path.is_relative_to(os.path.realpath(root)) and path.is_dir()
         except (OSError, ValueError) as exc:  # too long for a name, not allowed to look, not a text
             raise missing from exc
         if not found:

@@ -106,10 +106,7 @@ TASK = select(task).where(
 TASK_STATUS = select(task.c.status).where(task.c.id == bindparam("task_id"))
 #: A task that is not final and reads or fills what is to be deleted.
 USER_OF_VERSION = (
-    select(task.c.id)
-    .where(OPEN_TASK, task.c.source_model_id == bindparam("model_id"))
-    .order_by(task.c.seq)
-    .limit(1)
+    select(task.c.id).where(OPEN_TASK, task.c.source_model_id == bindparam("model_id")).order_by(task.c.seq).limit(1)
 )
 USER_OF_SET = (
     select(task.c.id)
