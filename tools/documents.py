@@ -28,9 +28,9 @@ def settings_page() -> str:
         "# Settings",
         MADE,
         "",
-        "Each can be given in a TOML file (`--config FILE` or `MODELPRESS_CONFIG`), as an environment variable, and the",
-        "common ones as a flag of `modelpress serve` and `modelpress worker`. A flag wins over a variable, a variable",
-        "over the file.",
+        "Each can be given in a TOML file (`--config FILE` or `MODELPRESS_CONFIG`), as an environment variable, and",
+        "the common ones as a flag of `modelpress serve` and `modelpress worker`. A flag wins over a variable, a",
+        "variable over the file.",
         "",
         "| setting | variable | default | what it is |",
         "|---|---|---|---|",
@@ -46,7 +46,15 @@ def settings_page() -> str:
     lines += [
         "",
         "Two buckets exist without being named: `local` (for models people bring; open to every account) and `outputs`",
-        "(what tasks produce; every account sees its own directory alone), both below `data`.",
+        "(what tasks produce), both below `data`.",
+        "",
+        "## Other variables",
+        "",
+        "| variable | what it is |",
+        "|---|---|",
+        "| `MODELPRESS_KERNEL=none` | numpy instead of the C kernel: same bytes, slower. At build: no kernel |",
+        "| `MODELPRESS_URL`, `MODELPRESS_ACCESS_KEY`, `MODELPRESS_SECRET_KEY` | for commands that ask a server |",
+        "| `QIANFAN_CONSOLE_API_BASE_URL`, `QIANFAN_ACCESS_KEY`, `QIANFAN_SECRET_KEY` | the same, in the SDKs' words |",
         "",
     ]
     return "\n".join(lines)
@@ -74,9 +82,9 @@ def api_page() -> str:
         MADE,
         "",
         "Every action is `POST /v2/model?Action=…` with a JSON body, signed with bce-auth-v1. Success is HTTP 200 with",
-        '`{"requestId", "result"}`; an error is HTTP ≥ 400 with `{"requestId", "code", "message"}` and, so that the Go SDK',
-        "sees it, `error_code` and `error_msg` (see [errors](errors.md)). Unknown fields are ignored. Enumerations are taken",
-        "in any letter case.",
+        '`{"requestId", "result"}`; an error is HTTP ≥ 400 with `{"requestId", "code", "message"}` and, so that the Go',
+        "SDK sees it, `error_code` and `error_msg` (see [errors](errors.md)). Unknown fields are ignored. Enumerations",
+        "are taken in any letter case. What is not always there is absent, never null.",
         "",
         "## Schemes",
         "",
@@ -87,7 +95,8 @@ def api_page() -> str:
         also = ", ".join(f"`{alias}`" for alias in scheme.aliases)
         scales = "one an output row" if scheme.grouping == "channel" else "one a group of 128, 64 or 32 columns"
         lines.append(
-            f"| `{scheme.name}` | {also} | `{scheme.quant_conf}` | {scheme.weight_bits} | {scheme.activation_bits} | {scales} |"
+            f"| `{scheme.name}` | {also} | `{scheme.quant_conf}` | {scheme.weight_bits} | {scheme.activation_bits} "
+            f"| {scales} |"
         )
     lines += ["", "## Actions", ""]
     for action in ACTIONS.values():
@@ -102,9 +111,33 @@ def _action(title: str, action: Action) -> list[str]:
     policies = "one of the two full-control policies" if action.writes else "any of the four policies"
     lines = [f"### {title}", "", f"Needs {policies}.", ""]
     rows = list(_fields(action.request, ""))
-    if rows:
-        lines += ["| field | type | required | |", "|---|---|---|---|", *rows, ""]
-    return lines
+    lines += ["| field of the body | type | required | |", "|---|---|---|---|", *rows, ""] if rows else []
+    return [*lines, *_result(get_type_hints(action.run)["return"])]
+
+
+def _result(kind: Any) -> list[str]:
+    """What a success carries in ``result``."""
+    if kind is type(None):
+        return ["A success has no `result`.", ""]
+    if kind is str:
+        return ["`result` is the new id, a string.", ""]
+    if not (isinstance(kind, type) and issubclass(kind, msgspec.Struct)):
+        return ["`result` is an empty object.", ""]
+    rows = list(_result_fields(kind, "result."))
+    return ["| field of the answer | type | always there |", "|---|---|---|", *rows, ""]
+
+
+def _result_fields(form: type[msgspec.Struct], prefix: str) -> Iterator[str]:
+    hints = get_type_hints(form)
+    for field in msgspec.structs.fields(form):
+        hint = hints[field.name]
+        is_list = get_origin(hint) is tuple
+        struct = next((p for p in _parts(hint) if isinstance(p, type) and issubclass(p, msgspec.Struct)), None)
+        name = f"{prefix}{field.encode_name}" + ("[]" if is_list and struct is not None else "")
+        kind = "list" if is_list and struct is not None else _type_name(hint)
+        yield f"| `{name}` | {kind} | {'yes' if field.required else 'no'} |"
+        if struct is not None:
+            yield from _result_fields(struct, f"{name}.")
 
 
 def _fields(form: type[msgspec.Struct], prefix: str) -> Iterator[str]:
@@ -122,14 +155,20 @@ def _fields(form: type[msgspec.Struct], prefix: str) -> Iterator[str]:
 
 
 def _parts(hint: Any) -> tuple[Any, ...]:
-    return (hint, *get_args(hint))
+    """A type and those inside it, however deep."""
+    return (hint, *(part for argument in get_args(hint) for part in _parts(argument)))
+
+
+def _is_form(part: Any) -> bool:
+    return isinstance(part, type) and issubclass(part, wire.Request)
 
 
 def _type_name(hint: Any) -> str:
     text = str(hint)
     if "tuple" in text:
         return "list of strings"
-    for kind, name in (("bool", "boolean"), ("int", "integer"), ("str", "string")):
+    names = {"bool": "boolean", "int": "integer", "Whole": "integer", "float": "number", "str": "string"}
+    for kind, name in names.items():
         if re.search(rf"\b{kind}\b", text.split("Meta")[0]):
             return name
     return "object"

@@ -147,7 +147,9 @@ class SignatureExpired(AuthenticationError):
     header_message = "RequestExpired, cause: Request has expired."
 
     def __init__(self, *, signed_at: str, server_time: str, why: str) -> None:
-        super().__init__(f"Request has expired. Timestamp date is {signed_at}, the server's clock is {server_time}: {why}")
+        super().__init__(
+            f"Request has expired. Timestamp date is {signed_at}, the server's clock is {server_time}: {why}"
+        )
 
 
 class AccessDenied(ServiceError):

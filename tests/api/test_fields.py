@@ -70,10 +70,11 @@ def fields_of(kind: Type, place: Path = ()) -> Iterator[tuple[Path, Field, Type]
     assert isinstance(kind, StructType)
     for field in kind.fields:
         inner = field.type
-        if isinstance(inner, UnionType):
-            (inner,) = (one for one in inner.types if not isinstance(one, NoneType))
-        if isinstance(inner, Metadata):
-            inner = inner.type
+        while isinstance(inner, UnionType | Metadata):
+            if isinstance(inner, Metadata):
+                inner = inner.type
+            else:
+                (inner,) = (one for one in inner.types if not isinstance(one, NoneType))
         yield (*place, field.encode_name), field, inner
         if isinstance(inner, StructType):
             yield from fields_of(inner, (*place, field.encode_name))

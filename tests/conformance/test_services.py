@@ -71,14 +71,6 @@ def test_a_new_key_stands_for_its_account_until_it_is_revoked(services: Services
         services.access.revoke(pair.access_key)
 
 
-def test_the_first_key_is_made_once(services: Services) -> None:
-    first = services.access.first_key()
-    assert first is not None
-    assert services.access.first_key() is None
-    listed = services.access.keys()
-    assert [key.account_name for key in listed] == ["default"]
-
-
 def test_an_existing_pair_can_be_taken_over(services: Services) -> None:
     pair = KeyPair(access_key="ALTAK-1.2_3", secret_key="s")
     assert services.access.create_key(pair=pair) == pair

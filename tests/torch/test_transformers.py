@@ -25,7 +25,7 @@ TORCH_PYTHON = ROOT / ".cache" / "calibrate" / "bin" / "python"
 def run(script: str, *arguments: object) -> dict[str, Any]:
     """The JSON line that a script of this folder prints, run where torch is."""
     assert TORCH_PYTHON.exists(), "the torch environment is missing: run `make test`"
-    command = [TORCH_PYTHON, Path(__file__).with_name(script), *map(str, arguments)]
+    command = [str(TORCH_PYTHON), str(Path(__file__).with_name(script)), *map(str, arguments)]
     ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=240)
     assert ended.returncode == 0, ended.stderr[-3000:]
     answer: dict[str, Any] = json.loads(ended.stdout.splitlines()[-1])

@@ -11,6 +11,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
+from modelpress.errors import BadSource
+from modelpress.tensors import gguf as gguf_module
+from modelpress.tensors.gguf import Gguf, open_gguf, read_rows
+from modelpress.tensors.gguf_blocks import BLOCK_TYPES, dequantize
 from tests.unit.gguf_writer import (
     BLOCK_BYTES,
     F16,
@@ -23,11 +28,6 @@ from tests.unit.gguf_writer import (
     gguf_bytes,
     gguf_text,
 )
-
-from modelpress.errors import BadSource
-from modelpress.tensors import gguf as gguf_module
-from modelpress.tensors.gguf import Gguf, open_gguf, read_rows
-from modelpress.tensors.gguf_blocks import BLOCK_TYPES, dequantize
 
 MATRIX = StoredTensor(shape=(4, 64), number=Q4_1, data=bytes(range(160)))
 VECTOR = StoredTensor(shape=(3,), number=F32, data=struct.pack("<3f", 1.0, -2.5, 0.1))

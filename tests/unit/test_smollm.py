@@ -22,6 +22,11 @@ import safetensors
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+
+from modelpress.demo import smollm_weights
+from modelpress.demo.smollm import make_model
+from modelpress.demo.smollm_weights import restore_rows, round_to_bfloat16
+from modelpress.errors import BadSource
 from tests.unit.gguf_writer import (
     BLOCK_BYTES,
     F16,
@@ -33,11 +38,6 @@ from tests.unit.gguf_writer import (
     decode_data,
     gguf_bytes,
 )
-
-from modelpress.demo import smollm_weights
-from modelpress.demo.smollm import make_model
-from modelpress.demo.smollm_weights import restore_rows, round_to_bfloat16
-from modelpress.errors import BadSource
 
 HIDDEN, INTERMEDIATE, HEADS, KEY_HEADS, LAYERS = 64, 96, 4, 2, 2
 HEAD_ROWS = HIDDEN // HEADS

@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from modelpress.api import wire
+from modelpress.api import result, wire
 from modelpress.domain.model import Location, SourceType
 from modelpress.domain.page import PageRequest, make_page_request
 from modelpress.domain.policy import Caller
@@ -18,7 +18,7 @@ from modelpress.service.models import MODEL_FORMAT, ImportRequest
 from modelpress.service.services import Services
 from modelpress.service.tasks import TaskRequest
 
-Result = wire.Answer | str | dict[str, Any] | None
+Outcome = result.Result | str | dict[str, Any] | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +27,7 @@ class Action:
 
     name: str
     request: type[wire.Request]
-    run: Callable[[Services, Caller, Any], Result]
+    run: Callable[[Services, Caller, Any], Outcome]
     writes: bool
     quick: bool = False
 
@@ -49,18 +49,19 @@ def _create_task(services: Services, caller: Caller, request: wire.CreateTask) -
     return task.id
 
 
-def _describe_task(services: Services, caller: Caller, request: wire.TaskId) -> wire.TaskDetail:
+def _describe_task(services: Services, caller: Caller, request: wire.TaskId) -> result.TaskDetail:
     task = services.tasks.get(caller, request.model_comp_task_id)
     output = None
     if task.status is TaskStatus.SUCCEEDED:
         with suppress(NoSuchModel):  # the version was deleted since; the task stays what it was
             output = services.models.get_version(caller, task.output_model_id)
-    return wire.task_detail(task, services.tasks.history(caller, task.id), output)
+    return result.task_detail(task, services.tasks.history(caller, task.id), output)
 
 
-def _describe_tasks(services: Services, caller: Caller, request: wire.ListTasks) -> wire.TaskList:
+def _describe_tasks(services: Services, caller: Caller, request: wire.ListTasks) -> result.TaskList:
     wanted = _page_request(request)
-    return wire.task_list(wanted, services.tasks.page(caller, wanted, source_model_id=request.source_model_id or None))
+    page = services.tasks.page(caller, wanted, source_model_id=request.source_model_id or None)
+    return result.task_list(wanted, page)
 
 
 def _cancel_task(services: Services, caller: Caller, request: wire.TaskId) -> None:
@@ -78,13 +79,13 @@ def _create_set(services: Services, caller: Caller, request: wire.CreateSet) -> 
     return made.id
 
 
-def _describe_sets(services: Services, caller: Caller, request: wire.PageForm) -> wire.SetList:
+def _describe_sets(services: Services, caller: Caller, request: wire.PageForm) -> result.SetList:
     wanted = _page_request(request)
-    return wire.set_list(wanted, services.models.page_sets(caller, wanted))
+    return result.set_list(wanted, services.models.page_sets(caller, wanted))
 
 
-def _describe_set(services: Services, caller: Caller, request: wire.SetIdOrName) -> wire.SetDetail:
-    return wire.set_detail(services.models.get_set(caller, set_id=request.model_set_id, name=request.model_set_name))
+def _describe_set(services: Services, caller: Caller, request: wire.SetIdOrName) -> result.SetDetail:
+    return result.set_detail(services.models.get_set(caller, set_id=request.model_set_id, name=request.model_set_name))
 
 
 def _delete_set(services: Services, caller: Caller, request: wire.SetId) -> dict[str, Any]:
@@ -92,7 +93,7 @@ def _delete_set(services: Services, caller: Caller, request: wire.SetId) -> dict
     return {}
 
 
-def _create_version(services: Services, caller: Caller, request: wire.CreateVersion) -> wire.VersionCreated:
+def _create_version(services: Services, caller: Caller, request: wire.CreateVersion) -> result.VersionCreated:
     if request.source_type.lower() != SourceType.IMPORT.value.lower():
         raise InvalidRequest("sourceType", f"{request.source_type!r} is not Import; there is no training here")
     if request.import_meta is None:
@@ -107,11 +108,11 @@ def _create_version(services: Services, caller: Caller, request: wire.CreateVers
             application_type=request.import_meta.model_application_type or "chat",
         ),
     )
-    return wire.VersionCreated(model_id=version.id)
+    return result.VersionCreated(model_id=version.id)
 
 
-def _describe_version(services: Services, caller: Caller, request: wire.ModelId) -> wire.VersionDetail:
-    return wire.version_detail(services.models.get_version(caller, request.model_id))
+def _describe_version(services: Services, caller: Caller, request: wire.ModelId) -> result.VersionDetail:
+    return result.version_detail(services.models.get_version(caller, request.model_id))
 
 
 def _delete_version(services: Services, caller: Caller, request: wire.ModelId) -> dict[str, Any]:
@@ -119,8 +120,8 @@ def _delete_version(services: Services, caller: Caller, request: wire.ModelId) -
     return {}
 
 
-def _describe_version_v1(services: Services, caller: Caller, request: wire.ModelVersionId) -> wire.VersionDetailV1:
-    return wire.version_detail_v1(services.models.get_version(caller, request.model_version_id))
+def _describe_version_v1(services: Services, caller: Caller, request: wire.ModelVersionId) -> result.VersionDetailV1:
+    return result.version_detail_v1(services.models.get_version(caller, request.model_version_id))
 
 
 def _page_request(request: wire.PageForm) -> PageRequest:

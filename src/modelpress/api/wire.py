@@ -1,16 +1,10 @@
-"""The wire's forms: what requests may say and what answers say, in its own camelCase. Absent is not null."""
+"""The forms of requests, in the wire's own camelCase; fields that are not named here are ignored."""
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated
 
-from msgspec import UNSET, Meta, Struct, UnsetType
-
-from modelpress.domain.model import ModelSet, ModelVersion
-from modelpress.domain.page import Page, PageRequest
-from modelpress.domain.recipe import Recipe
-from modelpress.domain.task import FINAL, Task, TaskEvent, TaskStatus
+from msgspec import Meta, Struct
 
 Name = Annotated[str, Meta(min_length=1, max_length=64, description="1 to 64 characters")]
 Description = Annotated[str, Meta(max_length=1000, description="at most 1,000 characters")]
@@ -23,9 +17,6 @@ class Whole(int):
     """A whole number, also one written 100.0: the Java SDK turns every number it parsed into a double."""
 
 
-# --- requests; fields not named here are ignored -------------------------------------------------------------
-
-
 class Request(Struct, frozen=True, kw_only=True, rename="camel"):
     """The base of all requests. (Neither frozen, for type checkers, nor kw_only is inherited: every form says both.)"""
 
@@ -33,389 +24,87 @@ class Request(Struct, frozen=True, kw_only=True, rename="camel"):
 class PageForm(Request, frozen=True, kw_only=True):
     """Which page of a list."""
 
-    marker: Word | None = None
-    max_keys: Whole | None = None
-    page_reverse: bool | None = None
+    marker: Annotated[Word | None, Meta(description="id of the page's first item; empty: from the first")] = None
+    max_keys: Annotated[Whole | None, Meta(description="items of a page; 10 where absent, above 100 means 100")] = None
+    page_reverse: Annotated[bool | None, Meta(description="newest first; otherwise in order of creation")] = None
 
 
 class ListTasks(PageForm, frozen=True, kw_only=True):
     """DescribeModelCompTasks."""
 
-    source_model_id: Word | None = None
+    source_model_id: Annotated[Word | None, Meta(description="only tasks that read this model version")] = None
 
 
 class Config(Request, frozen=True, kw_only=True):
     """The ``config`` of a task."""
 
-    strategy: Word
-    weight: Word | None = None
-    quant_conf: Word | None = None
+    strategy: Annotated[Word, Meta(description="Quantization")]
+    weight: Annotated[Word | None, Meta(description="the scheme, see above")] = None
+    quant_conf: Annotated[Word | None, Meta(description="the scheme by its older name, instead of weight")] = None
 
 
 class CreateTask(Request, frozen=True, kw_only=True):
     """CreateModelCompTask."""
 
     name: Name
-    source_model_id: Id
-    model_set_id: Id
-    config: Config
+    source_model_id: Annotated[Id, Meta(description="the model version to compress")]
+    model_set_id: Annotated[Id, Meta(description="the model set that the compressed version goes into")]
+    config: Annotated[Config, Meta(description="what is to be done")]
     description: Description | None = None
 
 
 class TaskId(Request, frozen=True, kw_only=True):
     """Any action on one task. Documented as optional, yet nothing else names the task."""
 
-    model_comp_task_id: Id
+    model_comp_task_id: Annotated[Id, Meta(description="the task")]
 
 
 class CreateSet(Request, frozen=True, kw_only=True):
     """CreateCustomModelSet."""
 
     model_set_name: Name
-    model_type: Word
-    labels: tuple[Name, ...] | None = None
+    model_type: Annotated[Word, Meta(description="Text2Text or another documented type")]
+    labels: Annotated[tuple[Name, ...] | None, Meta(description="words to find it by")] = None
 
 
 class SetId(Request, frozen=True, kw_only=True):
     """DeleteModelSet."""
 
-    model_set_id: Id
+    model_set_id: Annotated[Id, Meta(description="the model set")]
 
 
 class SetIdOrName(Request, frozen=True, kw_only=True):
     """DescribeModelSet."""
 
-    model_set_id: Id | None = None
-    model_set_name: Name | None = None
+    model_set_id: Annotated[Id | None, Meta(description="the model set; give its id or its name")] = None
+    model_set_name: Annotated[Name | None, Meta(description="its name")] = None
 
 
 class ImportMeta(Request, frozen=True, kw_only=True):
     """Where the imported model lies, and what it is."""
 
-    bucket: Annotated[str, Meta(min_length=1, max_length=64)]
-    object_path: Annotated[str, Meta(min_length=1, max_length=1024)]
-    model_format: Word | None = None
-    model_application_type: Word | None = None
+    bucket: Annotated[str, Meta(min_length=1, max_length=64, description="name of a bucket")]
+    object_path: Annotated[str, Meta(min_length=1, max_length=1024, description="directory below its root")]
+    model_format: Annotated[Word | None, Meta(description="HuggingFace.Transformers")] = None
+    model_application_type: Annotated[Word | None, Meta(description="chat where absent")] = None
 
 
 class CreateVersion(Request, frozen=True, kw_only=True):
     """CreateCustomModel."""
 
-    model_set_id: Id
-    source_type: Word
-    import_meta: ImportMeta | None = None
+    model_set_id: Annotated[Id, Meta(description="the model set it goes into")]
+    source_type: Annotated[Word, Meta(description="Import")]
+    import_meta: Annotated[ImportMeta | None, Meta(description="where it lies; required for Import")] = None
     description: Description | None = None
 
 
 class ModelId(Request, frozen=True, kw_only=True):
     """DescribeModel, DeleteModel."""
 
-    model_id: Id
+    model_id: Annotated[Id, Meta(description="the model version")]
 
 
 class ModelVersionId(Request, frozen=True, kw_only=True):
     """The V1 route modelVersionDetail."""
 
-    model_version_id: Id
-
-
-# --- answers ---------------------------------------------------------------------------------------------------
-
-
-class Answer(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
-    """The base of all answers; a field that is UNSET is left out."""
-
-
-class PageInfo(Answer, frozen=True, kw_only=True):
-    """Paging, echoed and told."""
-
-    marker: str
-    max_keys: int
-    is_truncated: bool
-    next_marker: str | UnsetType = UNSET
-
-
-class ConfigAnswer(Answer, frozen=True, kw_only=True):
-    """A recipe in the wire's words: both names of the scheme, since documents and samples differ."""
-
-    strategy: str
-    weight: str
-    quant_conf: str
-
-
-class TaskItem(Answer, frozen=True, kw_only=True):
-    """A task in a list; ``progress`` and ``stage`` are additions of ours."""
-
-    id: str
-    name: str
-    description: str
-    status: str
-    source_model_id: str
-    config: ConfigAnswer
-    create_time: str
-    progress: int
-    model_id: str | UnsetType = UNSET
-    finish_time: str | UnsetType = UNSET
-    stage: str | UnsetType = UNSET
-
-
-class StatisticsAnswer(Answer, frozen=True, kw_only=True):
-    """What a succeeded task measured (ours); sizes in bytes of all files."""
-
-    source_bytes: int
-    output_bytes: int
-    ratio: float
-    seconds: float
-    peak_memory_bytes: int
-    group_size: int | UnsetType = UNSET
-    kernel: str
-    bucket: str
-    object_path: str
-
-
-class EventAnswer(Answer, frozen=True, kw_only=True):
-    """One line of a task's history (ours)."""
-
-    time: str
-    status: str
-    attempt: int
-    message: str
-
-
-class TaskDetail(TaskItem, frozen=True, kw_only=True):
-    """A task by itself."""
-
-    model_set_id: str
-    events: tuple[EventAnswer, ...]
-    failed_reason: str | UnsetType = UNSET
-    statistics: StatisticsAnswer | UnsetType = UNSET
-
-
-class TaskList(Answer, frozen=True, kw_only=True):
-    """DescribeModelCompTasks."""
-
-    model_comp_task_list: tuple[TaskItem, ...]
-    page_info: PageInfo
-
-
-class SetItem(Answer, frozen=True, kw_only=True):
-    """A model set in a list."""
-
-    model_set_id: str
-    model_set_name: str
-    model_type: str
-    labels: tuple[str, ...]
-    create_time: str
-    modify_time: str
-    model_count: int
-    model_ids: tuple[str, ...]
-    model_names: tuple[str, ...]
-
-
-class SetDetail(SetItem, frozen=True, kw_only=True):
-    """DescribeModelSet."""
-
-    source: str
-
-
-class SetList(Answer, frozen=True, kw_only=True):
-    """DescribeCustomModelSets."""
-
-    custom_model_set_list: tuple[SetItem, ...]
-    page_info: PageInfo
-
-
-class SourceInfo(Answer, frozen=True, kw_only=True):
-    """Where a version comes from. Baidu names no children; these are ours."""
-
-    source_type: str
-    acceleration_task_id: str | UnsetType = UNSET
-    bucket: str
-    object_path: str
-
-
-class VersionDetail(Answer, frozen=True, kw_only=True):
-    """DescribeModel."""
-
-    model_set_id: str
-    model_id: str
-    model_name: str
-    status: str
-    source_info: SourceInfo
-    create_time: str
-    modify_time: str
-    model_application_type: str
-    model_format: str
-    model: str
-    size_bytes: int
-    is_support_model_comp: bool
-    unsupported_reason: str | UnsetType = UNSET
-    description: str | UnsetType = UNSET
-
-
-class VersionCreated(Answer, frozen=True, kw_only=True):
-    """CreateCustomModel."""
-
-    model_id: str
-
-
-class VersionDetailV1(Answer, frozen=True, kw_only=True):
-    """The V1 route modelVersionDetail, as the Python SDK's Model class reads it."""
-
-    model_id_str: str
-    model_version_id_str: str
-    model_name: str
-    source_type: str
-    state: str
-    create_time: str
-    modify_time: str
-    support_options: tuple[str, ...]
-
-
-# --- values into answers -------------------------------------------------------------------------------------
-
-
-def time_text(moment: datetime) -> str:
-    """RFC 3339 with the server's offset, whole seconds."""
-    return moment.astimezone().isoformat(timespec="seconds")
-
-
-def config_answer(recipe: Recipe) -> ConfigAnswer:
-    """A recipe."""
-    return ConfigAnswer(strategy=recipe.strategy.value, weight=recipe.scheme.name, quant_conf=recipe.scheme.quant_conf)
-
-
-def _item_fields(task: Task) -> dict[str, Any]:
-    model_id: str | UnsetType = UNSET
-    if task.status is TaskStatus.SUCCEEDED:
-        model_id = task.output_model_id
-    elif task.status in FINAL:
-        model_id = ""
-    return {
-        "id": task.id,
-        "name": task.name,
-        "description": task.description,
-        "status": task.status.value,
-        "source_model_id": task.source_model_id,
-        "config": config_answer(task.recipe),
-        "create_time": time_text(task.created_at),
-        "progress": task.percent,
-        "model_id": model_id,
-        "finish_time": UNSET if task.finished_at is None else time_text(task.finished_at),
-        "stage": task.stage or UNSET,
-    }
-
-
-def task_detail(task: Task, events: list[TaskEvent], output: ModelVersion | None) -> TaskDetail:
-    """A task with its history; ``output`` is the version it made, if that is still there."""
-    return TaskDetail(
-        **_item_fields(task),
-        model_set_id=task.model_set_id,
-        failed_reason=task.reason or UNSET,
-        statistics=_statistics(task, output),
-        events=tuple(
-            EventAnswer(time=time_text(e.at), status=e.status.value, attempt=e.attempt, message=e.message)
-            for e in events
-        ),
-    )
-
-
-def _statistics(task: Task, output: ModelVersion | None) -> StatisticsAnswer | UnsetType:
-    measured = task.statistics
-    if measured is None or output is None:
-        return UNSET
-    return StatisticsAnswer(
-        source_bytes=measured.source_bytes,
-        output_bytes=measured.output_bytes,
-        ratio=round(measured.output_bytes / measured.source_bytes, 4),
-        seconds=measured.seconds,
-        peak_memory_bytes=measured.peak_memory_bytes,
-        group_size=UNSET if measured.group_size is None else measured.group_size,
-        kernel=measured.kernel,
-        bucket=output.location.bucket,
-        object_path=output.location.path,
-    )
-
-
-def page_info(request: PageRequest, next_marker: str | None) -> PageInfo:
-    """The paging of an answer."""
-    return PageInfo(
-        marker=request.marker,
-        max_keys=request.max_keys,
-        is_truncated=next_marker is not None,
-        next_marker=UNSET if next_marker is None else next_marker,
-    )
-
-
-def task_list(request: PageRequest, page: Page[Task]) -> TaskList:
-    """A page of tasks."""
-    return TaskList(
-        model_comp_task_list=tuple(TaskItem(**_item_fields(task)) for task in page.items),
-        page_info=page_info(request, page.next_marker),
-    )
-
-
-def _set_fields(model_set: ModelSet) -> dict[str, Any]:
-    return {
-        "model_set_id": model_set.id,
-        "model_set_name": model_set.name,
-        "model_type": model_set.model_type,
-        "labels": model_set.labels,
-        "create_time": time_text(model_set.created_at),
-        "modify_time": time_text(model_set.modified_at),
-        "model_count": len(model_set.versions),
-        "model_ids": tuple(version.id for version in model_set.versions),
-        "model_names": tuple(version.name for version in model_set.versions),
-    }
-
-
-def set_detail(model_set: ModelSet) -> SetDetail:
-    """A model set by itself."""
-    return SetDetail(**_set_fields(model_set), source="UserCreate")
-
-
-def set_list(request: PageRequest, page: Page[ModelSet]) -> SetList:
-    """A page of model sets."""
-    return SetList(
-        custom_model_set_list=tuple(SetItem(**_set_fields(item)) for item in page.items),
-        page_info=page_info(request, page.next_marker),
-    )
-
-
-def version_detail(version: ModelVersion) -> VersionDetail:
-    """A model version. A registered version is always Ready: import checks it before it answers."""
-    return VersionDetail(
-        model_set_id=version.set_id,
-        model_id=version.id,
-        model_name=version.name,
-        status="Ready",
-        source_info=SourceInfo(
-            source_type=version.source_type.value,
-            acceleration_task_id=version.task_id or UNSET,
-            bucket=version.location.bucket,
-            object_path=version.location.path,
-        ),
-        create_time=time_text(version.created_at),
-        modify_time=time_text(version.modified_at),
-        model_application_type=version.application_type,
-        model_format=version.model_format,
-        model=version.architecture,
-        size_bytes=version.size_bytes,
-        is_support_model_comp=version.supports_compression,
-        unsupported_reason=version.unsupported_reason or UNSET,
-        description=version.description or UNSET,
-    )
-
-
-def version_detail_v1(version: ModelVersion) -> VersionDetailV1:
-    """A model version in the V1 route's words."""
-    return VersionDetailV1(
-        model_id_str=version.set_id,
-        model_version_id_str=version.id,
-        model_name=version.name,
-        source_type=version.source_type.value,
-        state="Ready",
-        create_time=time_text(version.created_at),
-        modify_time=time_text(version.modified_at),
-        support_options=("Acceleration",) if version.supports_compression else (),
-    )
+    model_version_id: Annotated[Id, Meta(description="the model version")]

@@ -11,13 +11,15 @@ import sys
 import threading
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from modelpress.cli import option
-from modelpress.errors import SettingsError
 from modelpress.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from modelpress.service.services import Services
 
 Host = Annotated[
     str | None, typer.Option("--host", envvar="MODELPRESS_HOST", help="Address to listen on.", show_default="127.0.0.1")
@@ -49,7 +51,6 @@ def serve(
     flags = {"data": data, "host": host, "port": port, "database": database, "slots": slots}
     settings = load_settings(flags=flags, config=config)
     _log_to_stderr(settings)
-    _prepare_data(settings)
     from modelpress.api.server import serve as serve_api
     from modelpress.service.services import open_services
 
@@ -79,7 +80,6 @@ def worker(
     flags = {"data": data, "database": database, "slots": slots}
     settings = load_settings(flags=flags, config=config)
     _log_to_stderr(settings)
-    _prepare_data(settings)
     from modelpress.service.services import open_services
     from modelpress.worker.supervisor import Supervisor
 
@@ -137,21 +137,7 @@ class _WorkerKeeper:
         self._thread.join()
 
 
-def _prepare_data(settings: Settings) -> None:
-    """Make the data directory if it is not there.
-
-    Raises: SettingsError if it cannot be made or written to.
-    """
-    hint = "choose another with --data or MODELPRESS_DATA"
-    try:
-        settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
-    except OSError as exc:
-        raise SettingsError(f"data directory {settings.data} cannot be made: {exc.strerror}", hint=hint) from exc
-    if not os.access(settings.data, os.W_OK | os.X_OK):
-        raise SettingsError(f"data directory {settings.data} cannot be written to by this user", hint=hint)
-
-
-def _check_master_key(services: Any) -> None:
+def _check_master_key(services: Services) -> None:
     """Refuse to start where no request could be let in.
 
     Raises: SettingsError if the secrets of the database were encrypted with another key.
@@ -161,14 +147,18 @@ def _check_master_key(services: Any) -> None:
         services.access.caller(key.id)
 
 
-def _make_first_key(services: Any, settings: Settings) -> None:
-    pair = services.access.first_key()
-    if pair is None:
+def _make_first_key(services: Services, settings: Settings) -> None:
+    from modelpress.service.access import new_pair
+
+    if services.access.keys():
         return
+    pair = new_pair()
+    # The file first: were the process killed in between, the next start makes another pair, and none is lost.
     content = {"accessKey": pair.access_key, "secretKey": pair.secret_key}
     descriptor = os.open(settings.credentials_path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with open(descriptor, "w", encoding="utf-8") as out:
         out.write(json.dumps(content) + "\n")
+    services.access.create_key(pair=pair)
     typer.echo(
         f"first access key, kept in {settings.credentials_path} and shown only now:\n"
         f"  QIANFAN_ACCESS_KEY={pair.access_key}\n  QIANFAN_SECRET_KEY={pair.secret_key}",
@@ -181,12 +171,14 @@ def _log_to_stderr(settings: Settings) -> None:
     import structlog
 
     people = sys.stderr.isatty()
+    # Plain: rich's way would print the local variables of a traceback, secrets among them.
+    for_people = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso"),
             *([] if people else [structlog.processors.format_exc_info]),
-            structlog.dev.ConsoleRenderer() if people else structlog.processors.JSONRenderer(),
+            for_people if people else structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[settings.log_level.upper()]),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),

@@ -27,6 +27,11 @@ class KeyPair:
         return f"KeyPair(access_key={self.access_key!r})"
 
 
+def new_pair() -> KeyPair:
+    """A random pair that is nobody's yet."""
+    return KeyPair(access_key="mp" + secrets.token_hex(15), secret_key=secrets.token_hex(16))
+
+
 class AccessService:
     """Access keys and what they stand for."""
 
@@ -57,7 +62,7 @@ class AccessService:
         Raises: InvalidRequest for a pair that cannot be one; NameConflict if the key exists.
         """
         now = self._clock()
-        pair = pair or KeyPair(access_key="mp" + secrets.token_hex(15), secret_key=secrets.token_hex(16))
+        pair = pair or new_pair()
         if not _ACCESS_KEY.fullmatch(pair.access_key):
             raise InvalidRequest("access-key", "an access key has 1 to 128 letters, digits, '.', '_' or '-'")
         if not pair.secret_key:
@@ -67,10 +72,6 @@ class AccessService:
             pair.access_key, secret_key=pair.secret_key, account_id=account_id, policies=policies, now=now
         )
         return pair
-
-    def first_key(self) -> KeyPair | None:
-        """A new key of the default account if there is no key at all, else None."""
-        return None if self._keys.keys() else self.create_key()
 
     def keys(self) -> list[AccessKey]:
         """All keys, oldest first."""

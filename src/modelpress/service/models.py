@@ -10,7 +10,7 @@ from modelpress.domain.page import Page, PageRequest
 from modelpress.domain.policy import Caller
 from modelpress.errors import BadSource, InvalidRequest, ModelNotSupported
 from modelpress.service.clock import Clock
-from modelpress.storage.bucket import Buckets
+from modelpress.storage.bucket import OUTPUTS, Buckets
 from modelpress.store.model_store import ModelStore, NewVersion
 from modelpress.tensors.checkpoint import open_checkpoint
 from modelpress.tensors.folder import LocalFolder
@@ -93,6 +93,9 @@ class ModelService:
                 "importMeta.modelApplicationType",
                 f"{request.application_type!r} is none of {', '.join(APPLICATION_TYPES)}",
             )
+        if request.location.bucket == OUTPUTS:
+            # Imported again, its files would go when the version that the task made is deleted.
+            raise InvalidRequest("importMeta.bucket", f"what lies in {OUTPUTS!r} is a model version already")
         self._models.get_set(request.set_id, account_id=caller.account_id)
         directory = self._buckets.find(request.location, account_id=caller.account_id)
         try:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from modelpress.errors import SettingsError
 from modelpress.service.access import AccessService
 from modelpress.service.clock import Clock, system_clock
 from modelpress.service.models import ModelService
@@ -35,7 +37,7 @@ def open_services(settings: Settings, *, clock: Clock = system_clock) -> Iterato
 
     Raises: SettingsError, StoreUnavailable.
     """
-    settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
+    _make_data_directory(settings)
     store = open_store(settings)
     buckets = Buckets(settings)
     try:
@@ -49,3 +51,13 @@ def open_services(settings: Settings, *, clock: Clock = system_clock) -> Iterato
         )
     finally:
         store.close()
+
+
+def _make_data_directory(settings: Settings) -> None:
+    hint = "choose another with --data or MODELPRESS_DATA"
+    try:
+        settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as exc:
+        raise SettingsError(f"data directory {settings.data} cannot be made: {exc.strerror}", hint=hint) from exc
+    if not os.access(settings.data, os.W_OK | os.X_OK):
+        raise SettingsError(f"data directory {settings.data} cannot be written to by this user", hint=hint)

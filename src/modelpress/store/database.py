@@ -77,7 +77,7 @@ def _parse(url: str) -> URL:
 
 def _open_postgresql(url: URL) -> Engine:
     try:
-        return create_engine(url.set(drivername="postgresql+psycopg"), pool_pre_ping=True)
+        return create_engine(url.set(drivername="postgresql+psycopg"), hide_parameters=True, pool_pre_ping=True)
     except ModuleNotFoundError as exc:
         raise SettingsError("PostgreSQL's driver is not installed", hint="pip install 'modelpress[postgres]'") from exc
 
@@ -89,7 +89,7 @@ def _open_sqlite(url: URL) -> Engine:
             directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         except OSError as exc:
             raise SettingsError(f"the database's directory {directory} cannot be made: {exc.strerror}") from exc
-    engine = create_engine(url)
+    engine = create_engine(url, hide_parameters=True)
 
     @event.listens_for(engine, "connect")
     def _configure(connection: Any, _record: Any) -> None:
@@ -115,6 +115,9 @@ def _driver_errors() -> Iterator[None]:
     except IntegrityError:
         raise
     except DBAPIError as exc:
-        raise StoreUnavailable(f"the database failed: {type(exc.orig).__name__}") from exc
+        raise StoreUnavailable(
+            f"the database failed: {type(exc.orig).__name__}",
+            hint="does the server of setting database answer, or is the file a database?",
+        ) from exc
     except PoolTimeout as exc:
         raise StoreUnavailable("the database is too slow: no connection became free") from exc

@@ -219,7 +219,11 @@ FINISH = {
 RELEASE = (
     update(task)
     .where(_held)
-    .values(lease_until=bindparam("ended"), barren_attempts=task.c.barren_attempts - bindparam("forgiven"))
+    .values(
+        holder=None,
+        lease_until=bindparam("ended"),
+        barren_attempts=task.c.barren_attempts - bindparam("forgiven"),
+    )
     .returning(task)
 )
 #: All leases of one holder that is known to be dead.

@@ -62,9 +62,7 @@ def make_plan(checkpoint: Checkpoint, recipe: Recipe) -> Plan:
     recipe asks.
     """
     if checkpoint.already_compressed is not None:
-        raise AlreadyCompressed(
-            checkpoint.already_compressed, hint="compress the original, unquantized model instead"
-        )
+        raise AlreadyCompressed(checkpoint.already_compressed, hint="compress the original, unquantized model instead")
     parts = _parts(checkpoint)
     grouping = choose_grouping(recipe, _input_widths(checkpoint, parts))
     runs = [

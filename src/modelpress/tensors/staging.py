@@ -12,7 +12,7 @@ from pathlib import Path
 
 from modelpress.errors import DiskFull, Unsupported
 from modelpress.tensors.shard import PlannedShard
-from modelpress.tensors.writer import PARTIAL, disk_errors, write_file
+from modelpress.tensors.writer import disk_errors, remove_partials, write_file
 
 MANIFEST = ".modelpress-manifest.json"
 
@@ -43,8 +43,7 @@ def _clear(directory: Path, digest: str) -> None:
                 _remove(entry)
         # Last, so that a kill on the way leaves a directory that is known for ours.
         write_file(directory / MANIFEST, json.dumps({"digest": digest}).encode())
-    for partial in directory.glob(f"*{PARTIAL}"):
-        partial.unlink(missing_ok=True)
+    remove_partials(directory)
 
 
 def missing_shards(directory: Path, shards: tuple[PlannedShard, ...]) -> list[PlannedShard]:
@@ -63,8 +62,12 @@ def check_space(directory: Path, needed_bytes: int) -> None:
 
 
 def seal(directory: Path) -> None:
-    """Take the manifest away, so that only the product is left. May be repeated."""
+    """Take away the manifest, and what a run that was killed or fenced off left, so that only the product is there.
+
+    May be repeated.
+    """
     (directory / MANIFEST).unlink(missing_ok=True)
+    remove_partials(directory)
 
 
 def _digest_in(directory: Path) -> str | None:

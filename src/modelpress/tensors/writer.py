@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -30,6 +31,8 @@ class NewFile:
         self._partial = path.with_name(f"{path.name}.{secrets.token_hex(4)}{PARTIAL}")
         with disk_errors(self._path, size_bytes=self._size_bytes):
             self._descriptor = os.open(self._partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+            # Freed by the kernel when the writer is gone: by it, a file left behind is told from one being written.
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX)
 
     def write_at(self, offset: int, data: bytes | memoryview) -> None:
         """Put all of ``data`` at ``offset``."""
@@ -64,6 +67,14 @@ def disk_errors(path: Path, *, size_bytes: int) -> Iterator[None]:
         if exc.errno in _FULL:
             raise DiskFull(f"no space for {path}, which needs {size_bytes} bytes") from exc
         raise InternalFailure(f"{path} cannot be written: {exc.strerror}") from exc
+
+
+def remove_partials(directory: Path) -> None:
+    """Remove the files that writers left behind in ``directory``; one that is being written stays."""
+    for partial in directory.glob(f"*{PARTIAL}"):
+        with suppress(FileNotFoundError, BlockingIOError), partial.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            partial.unlink(missing_ok=True)
 
 
 def write_file(path: Path, content: bytes) -> None:

@@ -21,7 +21,7 @@ from pathlib import Path
 import structlog
 
 from modelpress.domain.task import Progress, Statistics
-from modelpress.errors import DiskFull, InternalFailure, LeaseLost, StoreUnavailable
+from modelpress.errors import DiskFull, InternalFailure, LeaseLost, StoreUnavailable, TaskError
 from modelpress.runners.local import LocalProcess
 from modelpress.service.work import Assignment, WorkService
 from modelpress.settings import Settings
@@ -93,6 +93,9 @@ class Supervisor:
             except StoreUnavailable as exc:
                 _log.warning("database unavailable", error=exc.message)
                 time.sleep(_REPORT_SECONDS)
+            except Exception:  # the worker's outermost loop: one odd task must not end the others
+                _log.exception("a turn of the worker failed")
+                time.sleep(_REPORT_SECONDS)
             time.sleep(_LOOK_SECONDS)
         for attempt in self._attempts:
             self._give_back(attempt)
@@ -122,11 +125,21 @@ class Supervisor:
                 return
             task = assignment.task
             _log.info("attempt begins", task=task.id, attempt=task.attempt, scheme=task.recipe.scheme.name)
-            if assignment.published is not None:
-                if not self._work.publish(assignment, assignment.published):
-                    self._work.stopped(task)
-                continue
-            self._attempts.append(_Attempt(assignment, self._start(assignment)))
+            try:
+                self._begin(assignment)
+            except LeaseLost as exc:
+                _log.warning("lease lost", task=task.id, detail=exc.message)
+
+    def _begin(self, assignment: Assignment) -> None:
+        if assignment.published is not None:
+            self._publish(assignment, assignment.published)
+            return
+        try:
+            process = self._start(assignment)
+        except OSError as exc:
+            self._work.fail(assignment.task, _failure(exc, "the attempt could not be started").failed_reason())
+            return
+        self._attempts.append(_Attempt(assignment, process))
 
     def _start(self, assignment: Assignment) -> LocalProcess:
         task = assignment.task
@@ -177,26 +190,27 @@ class Supervisor:
             self._work.stopped(task)
             _log.info("stopped", task=task.id)
         elif attempt.done is not None:
-            self._publish(attempt, attempt.done)
+            self._publish(attempt.assignment, attempt.done)
         elif attempt.failed is not None:
             self._work.fail(task, attempt.failed)
             _log.info("failed", task=task.id, reason=attempt.failed)
         else:
             how = f"by signal {-status}" if status < 0 else f"with status {status}"
+            if status == -signal.SIGKILL:
+                how += ", as the system does when memory runs out"
             self._work.release(task, why=f"attempt {task.attempt} ended {how}", forgive=False)
             _log.warning("attempt died", task=task.id, attempt=task.attempt, how=how)
         self._forget(attempt)
 
-    def _publish(self, attempt: _Attempt, statistics: Statistics) -> None:
-        task = attempt.assignment.task
+    def _publish(self, assignment: Assignment, statistics: Statistics) -> None:
+        task = assignment.task
         try:
-            if self._work.publish(attempt.assignment, statistics):
+            if self._work.publish(assignment, statistics):
                 _log.info("succeeded", task=task.id, model=task.output_model_id)
             else:
                 self._work.stopped(task)
         except OSError as exc:
-            kind = DiskFull if exc.errno == errno.ENOSPC else InternalFailure
-            self._work.fail(task, kind(f"the output could not be published: {exc.strerror}").failed_reason())
+            self._work.fail(task, _failure(exc, "the output could not be published").failed_reason())
 
     def _give_back(self, attempt: _Attempt) -> None:
         attempt.process.kill()
@@ -214,16 +228,28 @@ class Supervisor:
         self._attempts.remove(attempt)
 
 
+def _failure(exc: OSError, what: str) -> TaskError:
+    kind = DiskFull if exc.errno in (errno.ENOSPC, errno.EDQUOT) else InternalFailure
+    return kind(f"{what}: {exc.strerror}")
+
+
 def _take_name(data: Path) -> tuple[str, int | None]:
     """This worker's name on leases, and the lock that proves nobody else has it.
 
-    The first worker of a data directory is named after the host and the directory, every time it is started, so it may
-    end the leases its predecessor left. Any further one has a random name and no such right.
+    The first worker of a data directory bears the name that is written in the lock file, every time it is started, so
+    it may end the leases its predecessor left. Any further one has a random name and no such right.
     """
+    random_name = f"{socket.gethostname()}:{secrets.token_hex(8)}"
     descriptor = os.open(data / "worker.lock", os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(descriptor)
-        return f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}", None
-    return f"{socket.gethostname()}:{data}", descriptor
+        return random_name, None
+    # Not made of host and path: two machines of one database may well have both in common.
+    name = os.pread(descriptor, 200, 0).decode(errors="replace").strip()
+    if not name:
+        name = random_name
+        os.pwrite(descriptor, f"{name}\n".encode(), 0)
+        os.fsync(descriptor)
+    return name, descriptor
