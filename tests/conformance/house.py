@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import struct
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from modelpress.settings import Settings
 from modelpress.tensors.staging import MANIFEST
 from tests.conformance.clock import SettableClock
 from tests.conformance.scene import RECIPE
+from tests.golden.synthetic import write_safetensors
 
 SHARD = b"what an attempt wrote"
 
@@ -26,11 +26,8 @@ def write_checkpoint(directory: Path, *, architecture: str = "LlamaForCausalLM")
     """A model of one linear layer, written by hand."""
     directory.mkdir(parents=True)
     (directory / "config.json").write_text(json.dumps({"architectures": [architecture], "model_type": "llama"}))
-    data = bytes(range(256)) * 2
-    header = json.dumps(
-        {"model.layers.0.mlp.up_proj.weight": {"dtype": "F16", "shape": [8, 32], "data_offsets": [0, len(data)]}}
-    ).encode()
-    (directory / "model.safetensors").write_bytes(struct.pack("<Q", len(header)) + header + data)
+    weight = ("F16", (8, 32), bytes(range(256)) * 2)
+    write_safetensors(directory / "model.safetensors", {"model.layers.0.mlp.up_proj.weight": weight})
     return directory
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -17,6 +16,7 @@ from modelpress.storage.bucket import Buckets, Directory
 from modelpress.store.model_store import ModelStore, NewVersion
 from modelpress.store.task_store import TaskStore
 from modelpress.tensors.staging import seal
+from modelpress.tensors.writer import sync_directory
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +99,7 @@ class WorkService:
         if not output.exists():
             output.parent.mkdir(parents=True, exist_ok=True)
             assignment.staging.rename(output)
-            _sync_directory(output.parent)
+            sync_directory(output.parent)
         seal(output)
         try:
             self._tasks.succeed(task, _output_version(assignment, statistics), now=self._clock())
@@ -175,12 +175,3 @@ def _output_version(assignment: Assignment, statistics: Statistics) -> NewVersio
         size_bytes=statistics.output_bytes,
         unsupported_reason=f"it was compressed to {scheme} already",
     )
-
-
-def _sync_directory(path: Path) -> None:
-    """Make a rename in ``path`` survive power loss."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

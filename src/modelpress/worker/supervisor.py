@@ -211,6 +211,8 @@ class Supervisor:
                 self._work.stopped(task)
         except OSError as exc:
             self._work.fail(task, _failure(exc, "the output could not be published").failed_reason())
+        except TaskError as exc:
+            self._work.fail(task, exc.failed_reason())
 
     def _give_back(self, attempt: _Attempt) -> None:
         attempt.process.kill()
