@@ -152,7 +152,7 @@ def _ignored(parts: Mapping[str, Part]) -> list[str]:
 def _notes(checkpoint: Checkpoint, recipe: Recipe, parts: Mapping[str, Part]) -> Iterator[str]:
     counts = Counter(parts.values())
     kept = ", ".join(
-        f"{part} {counts[part]}" for part in Part if counts[part] and part not in {Part.LINEAR, Part.OTHER}
+        f"{part} ({counts[part]})" for part in Part if counts[part] and part not in {Part.LINEAR, Part.OTHER}
     )
     yield f"{counts[Part.LINEAR]} linear weights are compressed" + (f"; left as they are: {kept}." if kept else ".")
     experts = [name for name, part in parts.items() if part is Part.EXPERTS]

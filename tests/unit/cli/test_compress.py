@@ -22,7 +22,7 @@ from modelpress.tensors.folder import LocalFolder
 from modelpress.worker.press import press
 from tests.unit.cli.conftest import Cli, plain
 
-NOTES = "Groups of 128 columns share a scale.\n14 linear weights are compressed; left as they are: embedding 1.\n"
+NOTES = "Groups of 128 columns share a scale.\n14 linear weights are compressed; left as they are: embedding (1).\n"
 #: Larger than the first output shard of the small checkpoint, smaller than the second.
 FIRST_SHARD_FITS_BYTES = 150_000
 
@@ -82,7 +82,7 @@ def test_json_is_one_object_with_the_same_facts(cli: Cli, tiny_model: Path) -> N
         "ratio": round(output_bytes / source_bytes, 4),
         "shardsReused": 0,
         "path": "out",
-        "notes": ["Each output row has one scale.", "14 linear weights are compressed; left as they are: embedding 1."],
+        "notes": ["Each output row has one scale.", "14 linear weights are compressed; left as they are: embedding (1)."],
     }
 
 
