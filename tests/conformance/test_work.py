@@ -57,7 +57,7 @@ CRASHES = {
     "after the statistics are written": _Crash(target=TaskStore, name="measured", after=True, published=False),
     "before the rename": _Crash(target=Path, name="rename", after=False, published=False),
     "after the rename": _Crash(target=Path, name="rename", after=True, published=True),
-    "after the rename is on the disk": _Crash(target=work, name="_sync_directory", after=True, published=True),
+    "after the rename is on the disk": _Crash(target=work, name="sync_directory", after=True, published=True),
     "before the manifest is taken away": _Crash(target=work, name="seal", after=False, published=True),
     "after the manifest is taken away": _Crash(target=work, name="seal", after=True, published=True),
     "before success is written": _Crash(target=TaskStore, name="succeed", after=False, published=True),

@@ -43,7 +43,7 @@ def smollm(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_model_made_from_gguf_says_what_the_original_says(smollm: Path) -> None:
-    assert run("check_smollm.py", smollm)["text"].startswith(" Paris")
+    assert run("check_smollm.py", smollm)["continuation"].startswith(" Paris")
 
 
 @pytest.mark.parametrize("scheme", [scheme.name for scheme in SCHEMES])

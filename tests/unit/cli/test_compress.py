@@ -82,7 +82,10 @@ def test_json_is_one_object_with_the_same_facts(cli: Cli, tiny_model: Path) -> N
         "ratio": round(output_bytes / source_bytes, 4),
         "shardsReused": 0,
         "path": "out",
-        "notes": ["Each output row has one scale.", "14 linear weights are compressed; left as they are: embedding (1)."],
+        "notes": [
+            "Each output row has one scale.",
+            "14 linear weights are compressed; left as they are: embedding (1).",
+        ],
     }
 
 
