@@ -9,7 +9,8 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import uvicorn
 
@@ -81,7 +82,14 @@ def serve(services: Services, settings: Settings) -> None:
     try:
         _Server(make_config(services, settings), ready).run(sockets=[listening])
     finally:
-        path.unlink(missing_ok=True)
+        _forget_address(path)
+
+
+def _forget_address(path: Path) -> None:
+    """Remove the address file, unless it is that of another server which was started on the same directory since."""
+    with suppress(FileNotFoundError, ValueError):
+        if json.loads(path.read_bytes())["pid"] == os.getpid():
+            path.unlink()
 
 
 def _url(host: str, port: int) -> str:

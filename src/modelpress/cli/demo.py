@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -33,13 +34,16 @@ def demo(
     settings = load_settings(flags={"data": data, "port": port, "host": "127.0.0.1"}, environ={})
     say("preparing the sample model and the Qianfan SDK (fetched at the first run)")
     prepared = prepare(cache)
-    details = run_demo(settings, prepared, keep=keep, say=say)
+    shown = run_demo(settings, prepared, keep=keep, say=say)
     if as_json:
-        print_json(details)
-        return
-    columns = ["SCHEME", "SECONDS", "BEFORE", "AFTER", "RATIO", "PEAK MEMORY", "OUTPUT"]
-    print_table(columns, [_row(detail, settings.data) for detail in details])
+        print_json(shown.details)
+    else:
+        columns = ["SCHEME", "SECONDS", "BEFORE", "AFTER", "RATIO", "PEAK MEMORY", "OUTPUT"]
+        print_table(columns, [_row(detail, settings.data) for detail in shown.details])
     say(f"database, models, logs and keys lie in {settings.data}")
+    if keep:
+        say(f"the server goes on at {shown.url}; see its tasks with: {sys.argv[0]} task list --data {data}")
+        say(f"stop it with: kill {shown.pid}")
 
 
 def _row(detail: dict[str, Any], data: Path) -> list[str]:

@@ -42,8 +42,17 @@ class Server:
     environment: dict[str, str]
 
 
-def run_demo(settings: Settings, prepared: Prepared, *, keep: bool, say: Callable[[str], None]) -> list[dict[str, Any]]:
-    """Show everything; the details of the three succeeded tasks, by scheme.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """The details of the succeeded tasks, one for each scheme, and the server, which goes on if it was to be kept."""
+
+    details: list[dict[str, Any]]
+    url: str
+    pid: int
+
+
+def run_demo(settings: Settings, prepared: Prepared, *, keep: bool, say: Callable[[str], None]) -> Shown:
+    """Show everything, each step checked.
 
     Raises: DemoFailed, and what the parts raise.
     """
@@ -61,9 +70,7 @@ def run_demo(settings: Settings, prepared: Prepared, *, keep: bool, say: Callabl
         say("the five actions, by the official Python SDK:")
         tasks = _tour(server, prepared.sdk_python, model_id=model_id, set_id=set_id, say=say)
         details = [server.client.call("DescribeModelCompTask", {"modelCompTaskId": task}) for task in tasks.values()]
-        if keep:
-            say(f"the server goes on at {server.url}; stop it with: kill {server.process.pid}")
-        return [detail["result"] for detail in details]
+        return Shown(details=[detail["result"] for detail in details], url=server.url, pid=server.process.pid)
 
 
 @contextmanager
@@ -81,14 +88,16 @@ def _server(settings: Settings, *, keep: bool, say: Callable[[str], None]) -> It
     command = [sys.executable, "-m", "modelpress.cli.main", "serve"]
     command += ["--data", str(settings.data), "--host", settings.host, "--port", str(port)]
     with log.open("w", encoding="utf-8") as out:
-        process = subprocess.Popen(command, stdout=out, stderr=out, text=True, start_new_session=True)
+        process = subprocess.Popen(
+            command, env=_plain_environment(), stdout=out, stderr=out, text=True, start_new_session=True
+        )
     kept = False
     try:
         url = _wait_until_ready(process, log)
         say(f"modelpress serve answers at {url}")
         pair = json.loads(settings.credentials_path.read_text(encoding="utf-8"))
         environment = {
-            **{name: value for name, value in os.environ.items() if not name.startswith("QIANFAN_")},
+            **_plain_environment(),
             "QIANFAN_CONSOLE_API_BASE_URL": url,
             "QIANFAN_ACCESS_KEY": pair["accessKey"],
             "QIANFAN_SECRET_KEY": pair["secretKey"],
@@ -100,6 +109,15 @@ def _server(settings: Settings, *, keep: bool, say: Callable[[str], None]) -> It
         if not kept:
             process.send_signal(signal.SIGTERM)
             process.wait()
+
+
+def _plain_environment() -> dict[str, str]:
+    """The environment without what would lead server or SDK elsewhere; the choice of a kernel may stay."""
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("QIANFAN_", "MODELPRESS_")) or name == "MODELPRESS_KERNEL"
+    }
 
 
 def _is_free(host: str, port: int) -> bool:
