@@ -20,6 +20,7 @@ from modelpress.tensors.header import read_header
 from modelpress.tensors.kernel import native, twin
 from modelpress.tensors.plan import make_plan
 from tests.golden.synthetic import MODELS, write_model
+from tests.kernel import needs_c
 
 GOLDEN = json.loads(Path(__file__).with_name("golden.json").read_text())
 
@@ -28,9 +29,7 @@ DTYPES = {"bfloat16": "BF16", "float16": "F16", "float32": "F32", "int32": "I32"
 
 
 def _kernels() -> list[Any]:
-    built = native.LIBRARY.exists()
-    mark = pytest.mark.skipif(not built, reason="the C kernel was not built")
-    return [pytest.param("c", marks=mark), "numpy"]
+    return [pytest.param("c", marks=needs_c), "numpy"]
 
 
 @pytest.fixture(scope="module")

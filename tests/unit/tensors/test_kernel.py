@@ -17,8 +17,7 @@ from modelpress.tensors.kernel import KERNEL, native, twin
 from modelpress.tensors.pack import pack, unpack
 from modelpress.tensors.quantize import quantize_rows
 from modelpress.tensors.rounding import Rounding
-
-needs_c = pytest.mark.skipif(not native.LIBRARY.exists(), reason="the C kernel was not built")
+from tests.kernel import needs_c
 
 EXPONENT = {Grid.BF16: 0x7F80, Grid.F16: 0x7C00, Grid.F32: 0x7F800000}
 WORD = {Grid.BF16: "<u2", Grid.F16: "<u2", Grid.F32: "<u4"}
@@ -185,6 +184,4 @@ def test_the_environment_can_ask_for_the_twin() -> None:
 
 @needs_c
 def test_a_kernel_that_was_built_is_used() -> None:
-    if os.environ.get("MODELPRESS_KERNEL") == "none":
-        pytest.skip("the environment asks for numpy")
     assert KERNEL == "c"
