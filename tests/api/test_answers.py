@@ -14,7 +14,7 @@ from tests.api.server import Account, import_body, task_body
 V1 = "/wenxinworkshop/modelrepo/modelVersionDetail"
 RFC_3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d\d:\d\d")
 ITEM = {"id", "name", "description", "status", "sourceModelId", "config", "createTime", "progress"}
-DETAIL = ITEM | {"modelSetId", "events"}
+DETAIL = ITEM | {"modelSetId", "bytesDone", "bytesTotal", "events"}
 SET = {"modelSetId", "modelSetName", "modelType", "labels", "createTime", "modifyTime"} | {
     *("modelCount", "modelIds", "modelNames")
 }
@@ -31,7 +31,7 @@ def both_views(account: Account, task_id: str) -> tuple[dict[str, Any], dict[str
     items = account.call("DescribeModelCompTasks")["modelCompTaskList"]
     item = next(item for item in items if item["id"] == task_id)
     assert item == {name: value for name, value in detail.items() if name in item}
-    assert set(detail) - set(item) <= {"modelSetId", "events", "failedReason", "statistics"}
+    assert set(detail) - set(item) <= {"modelSetId", "bytesDone", "bytesTotal", "events", "failedReason", "statistics"}
     return item, detail
 
 

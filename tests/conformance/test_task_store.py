@@ -240,7 +240,8 @@ def test_a_report_without_fruit_leaves_the_count_as_it_is(scene: Scene) -> None:
     task = scene.running()
     scene.store.tasks.report(task, progress(percent=70), fruitful=False, lease=LEASE, now=scene.clock())
     now = scene.get(task)
-    assert (now.barren_attempts, now.percent, now.stage) == (1, 70, "compress")
+    told = (now.barren_attempts, now.percent, now.stage, now.bytes_done, now.bytes_total)
+    assert told == (1, 70, "compress", 10, 100)
 
 
 @pytest.mark.parametrize(("forgive", "counted"), [(True, 1), (False, 2)])

@@ -77,6 +77,8 @@ class TaskDetail(TaskItem, frozen=True, kw_only=True):
     """A task by itself."""
 
     model_set_id: str
+    bytes_done: int
+    bytes_total: int
     events: tuple[EventResult, ...]
     failed_reason: str | UnsetType = UNSET
     statistics: StatisticsResult | UnsetType = UNSET
@@ -199,6 +201,8 @@ def task_detail(task: Task, events: list[TaskEvent], output: ModelVersion | None
     return TaskDetail(
         **_item_fields(task),
         model_set_id=task.model_set_id,
+        bytes_done=task.bytes_done,
+        bytes_total=task.bytes_total,
         failed_reason=task.reason or UNSET,
         statistics=_statistics(task, output),
         events=tuple(

@@ -118,7 +118,7 @@ def _carry_out(plan: Plan, folder: Folder, *, staging: Path, threads: int | None
     """
     from modelpress.worker.press import press
 
-    bars = Bars(in_bytes=True)
+    bars = Bars()
     shards_done: int | None = None
 
     def report(progress: Progress) -> None:

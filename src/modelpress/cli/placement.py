@@ -93,7 +93,7 @@ def _trouble(exc: OSError, *, root: Path, total_bytes: int) -> ModelpressError:
 def _copy_files(source: Path, folder: Path, *, names: list[str], total_bytes: int) -> str:
     ways: dict[str, None] = {}
     done = 0
-    with Bars(in_bytes=True) as bars:
+    with Bars() as bars:
         for name in names:
             original = Path(os.path.realpath(source / name))
             way = _share(original, folder / name)

@@ -11,10 +11,13 @@ if TYPE_CHECKING:
 
 
 class Bars:
-    """One bar for each name that is shown, gone when the work is over. ``in_bytes`` adds sizes, rate and time left."""
+    """One bar for each name that is shown, with bytes, rate and time left; gone when the work is over.
 
-    def __init__(self, *, in_bytes: bool) -> None:
-        self._progress = _make_progress(in_bytes=in_bytes) if sys.stderr.isatty() else None
+    ``named`` shows the names, where there may be several.
+    """
+
+    def __init__(self, *, named: bool = False) -> None:
+        self._progress = _make_progress(named=named) if sys.stderr.isatty() else None
         self._rows: dict[str, TaskID] = {}
 
     @property
@@ -23,13 +26,14 @@ class Bars:
         return self._progress is not None
 
     def show(self, name: str, *, stage: str, done: int, total: int) -> None:
-        """Set ``name``'s bar to ``done`` of ``total``."""
+        """Set ``name``'s bar to ``done`` of ``total`` bytes; a total of 0 is one that is not known."""
         if self._progress is None:
             return
+        known = total or None
         if name not in self._rows:
             # What was there before this run counts as done, and not into the rate.
-            self._rows[name] = self._progress.add_task(name, total=total, completed=done, stage=stage)
-        self._progress.update(self._rows[name], total=total, completed=done, stage=stage)
+            self._rows[name] = self._progress.add_task(name, total=known, completed=done, stage=stage)
+        self._progress.update(self._rows[name], total=known, completed=done, stage=stage)
 
     def __enter__(self) -> Self:
         if self._progress is not None:
@@ -43,7 +47,7 @@ class Bars:
             self._progress.stop()
 
 
-def _make_progress(*, in_bytes: bool) -> Progress:
+def _make_progress(*, named: bool) -> Progress:
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -51,18 +55,17 @@ def _make_progress(*, in_bytes: bool) -> Progress:
         Progress,
         TaskProgressColumn,
         TextColumn,
-        TimeElapsedColumn,
         TimeRemainingColumn,
         TransferSpeedColumn,
     )
 
     columns: list[ProgressColumn] = [
+        *([TextColumn("{task.description}")] if named else []),
         TextColumn("{task.fields[stage]}"),
         BarColumn(bar_width=None),
         TaskProgressColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(compact=True),
     ]
-    if in_bytes:
-        columns += [DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn(compact=True)]
-    else:
-        columns = [TextColumn("{task.description}"), *columns, TimeElapsedColumn()]
     return Progress(*columns, console=Console(stderr=True, highlight=False), transient=True, expand=True)

@@ -66,7 +66,7 @@ class _Watch:
     def _tell(self, task_id: str, detail: dict[str, Any]) -> None:
         status, percent = detail["status"], detail["progress"]
         stage = detail.get("stage", "") if status == TaskStatus.RUNNING else ""
-        self._bars.show(task_id, stage=stage or status, done=percent, total=100)
+        self._bars.show(task_id, stage=stage or status, done=detail["bytesDone"], total=detail["bytesTotal"])
         # In tenths: a line for each percent would be too many in a log.
         change = f"{task_id}: {status}" + (f", {stage} {percent // 10 * 10} %" if stage else "")
         if not self._bars.drawn and self._told.get(task_id) != change:
@@ -80,7 +80,7 @@ def follow(session: Session, task_ids: Iterable[str], *, timeout_seconds: float 
     Raises: WaitEnded when the time is up; RequestFailed, ServerUnreachable.
     """
     deadline = float("inf") if timeout_seconds is None else time.monotonic() + timeout_seconds
-    bars = Bars(in_bytes=False)
+    bars = Bars(named=True)
     watch = _Watch(session, task_ids, bars)
     try:
         with bars:

@@ -98,6 +98,9 @@ class Task:
     barren_attempts: int
     stage: str
     percent: int
+    #: Of the source's tensors; 0 of 0 until an attempt has told.
+    bytes_done: int
+    bytes_total: int
     statistics: Statistics | None
     created_at: datetime
     started_at: datetime | None

@@ -29,6 +29,8 @@ def to_task(row: Row[Any]) -> Task:
         barren_attempts=row.barren_attempts,
         stage=row.stage,
         percent=row.percent,
+        bytes_done=row.bytes_done,
+        bytes_total=row.bytes_total,
         statistics=None if row.statistics is None else Statistics(**row.statistics),
         created_at=row.created_at,
         started_at=row.started_at,

@@ -183,6 +183,8 @@ REPORT = (
     .values(
         stage=bindparam("new_stage"),
         percent=bindparam("new_percent"),
+        bytes_done=bindparam("new_bytes_done"),
+        bytes_total=bindparam("new_bytes_total"),
         lease_until=bindparam("until"),
         barren_attempts=case((bindparam("fruitful", type_=Boolean), 0), else_=task.c.barren_attempts),
     )

@@ -153,6 +153,8 @@ task = Table(
     Column("lease_until", Instant),
     Column("stage", Text, nullable=False, server_default=""),
     Column("percent", Integer, nullable=False, server_default="0"),
+    Column("bytes_done", BigInteger, nullable=False, server_default="0"),
+    Column("bytes_total", BigInteger, nullable=False, server_default="0"),
     Column("statistics", JSON),
     Column("created_at", Instant, nullable=False),
     Column("started_at", Instant),

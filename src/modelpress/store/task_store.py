@@ -156,6 +156,8 @@ class TaskStore:
             "by_attempt": task.attempt,
             "new_stage": progress.stage,
             "new_percent": progress.percent,
+            "new_bytes_done": progress.bytes_done,
+            "new_bytes_total": progress.bytes_total,
             "fruitful": fruitful,
             "until": now + lease,
         }

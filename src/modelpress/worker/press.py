@@ -35,8 +35,8 @@ def press(
         Progress(
             stage="verify",
             percent=99,
-            bytes_done=plan.source_bytes,
-            bytes_total=plan.source_bytes,
+            bytes_done=plan.tensor_bytes,
+            bytes_total=plan.tensor_bytes,
             shards_done=len(plan.shards),
         )
     )

@@ -11,7 +11,8 @@ BUSY = (503, {"requestId": "r", "code": "ServiceUnavailable", "message": "busy"}
 
 
 def answer(status: str, percent: int, **more: str) -> tuple[int, dict[str, Any]]:
-    return 200, {"requestId": "r", "result": {"id": TASK, "status": status, "progress": percent, **more}}
+    counted = {"progress": percent, "bytesDone": percent * 10, "bytesTotal": 1000 if percent else 0}
+    return 200, {"requestId": "r", "result": {"id": TASK, "status": status, **counted, **more}}
 
 
 def test_a_line_is_told_for_each_change_of_state_stage_and_tenth(cli: Cli, script: Script) -> None:

@@ -122,6 +122,8 @@ def _create_task() -> None:
         sa.Column("lease_until", sa.BigInteger(), nullable=True),
         sa.Column("stage", sa.Text(), server_default="", nullable=False),
         sa.Column("percent", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("bytes_done", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("bytes_total", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("statistics", sa.JSON(), nullable=True),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.Column("started_at", sa.BigInteger(), nullable=True),
