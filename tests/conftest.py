@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import hypothesis
 import psycopg
 import pytest
 from psycopg import sql
@@ -18,6 +20,14 @@ from modelpress.store.table import metadata
 from modelpress.store.upgrade import upgrade
 from tests.conformance.clock import SettableClock
 from tests.conformance.postgres import PostgresServer, running_server
+
+# No deadline: how long an example takes says nothing on a shared machine. The same examples at every run, so that a
+# failure can be repeated; HYPOTHESIS_PROFILE=explore looks for new ones.
+for _name, _repeat in (("repeat", True), ("explore", False)):
+    hypothesis.settings.register_profile(
+        _name, deadline=None, derandomize=_repeat, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+    )
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeat"))
 
 #: Makes the URL of a new database of the kind under test, without a schema.
 EmptyDatabase = Callable[[], str]
