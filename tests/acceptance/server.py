@@ -21,9 +21,9 @@ T = TypeVar("T")
 
 FINAL = ("succeeded", "failed", "stopped")
 #: Generous: the machine may be doing something else.
-PATIENCE_SECONDS = 60.0
-#: The worker's lease in these tests is the default; whatever takes less did not wait for it.
-LEASE_SECONDS = 30.0
+PATIENCE_SECONDS = 90.0
+#: Four times the default, so that what takes less did surely not wait for it, also on a machine that is busy.
+LEASE_SECONDS = 120.0
 
 
 def await_outside(look: Callable[[], T], *, what: str, seconds: float = PATIENCE_SECONDS) -> T:
@@ -99,7 +99,7 @@ class Server:
         self.data = data
         self.processes = Processes(data.with_name(data.name + "-tmp"))
         self._arguments = arguments
-        self._environment = environment or {}
+        self._environment = {"MODELPRESS_LEASE_SECONDS": f"{LEASE_SECONDS:.0f}", **(environment or {})}
         self._wrapper = wrapper
         self._process: subprocess.Popen[str] | None = None
         self._readers: list[threading.Thread] = []
@@ -299,8 +299,9 @@ def staged_bytes(directory: Path) -> int:
     """Bytes on the disk of all files in ``directory``; 0 if it is not there."""
     total = 0
     try:
-        for entry in os.scandir(directory):
-            total += entry.stat().st_blocks * 512
+        with os.scandir(directory) as entries:
+            for entry in entries:
+                total += entry.stat().st_blocks * 512
     except FileNotFoundError:  # the directory is not there yet, or a file got its final name meanwhile
         return total
     return total
