@@ -12,7 +12,7 @@ import msgspec
 import typer
 from msgspec import Meta
 
-from modelpress.api import status, wire
+from modelpress.api import status
 from modelpress.api.actions import ACTIONS, V1_ROUTES, Action
 from modelpress.cli.main import app
 from modelpress.domain.scheme import SCHEMES
@@ -132,7 +132,7 @@ def _result_fields(form: type[msgspec.Struct], prefix: str) -> Iterator[str]:
     for field in msgspec.structs.fields(form):
         hint = hints[field.name]
         is_list = get_origin(hint) is tuple
-        struct = next((p for p in _parts(hint) if isinstance(p, type) and issubclass(p, msgspec.Struct)), None)
+        struct = _struct_in(hint)
         name = f"{prefix}{field.encode_name}" + ("[]" if is_list and struct is not None else "")
         kind = "list" if is_list and struct is not None else _type_name(hint)
         yield f"| `{name}` | {kind} | {'yes' if field.required else 'no'} |"
@@ -144,9 +144,7 @@ def _fields(form: type[msgspec.Struct], prefix: str) -> Iterator[str]:
     hints = get_type_hints(form, include_extras=True)
     for field in msgspec.structs.fields(form):
         hint = hints[field.name]
-        struct = next(
-            (part for part in _parts(hint) if isinstance(part, type) and issubclass(part, wire.Request)), None
-        )
+        struct = _struct_in(hint)
         described = next(filter(None, (_description(part) for part in (hint, *get_args(hint)))), "")
         required = "yes" if field.required else "no"
         yield f"| `{prefix}{field.encode_name}` | {_type_name(hint)} | {required} | {described} |"
@@ -159,8 +157,9 @@ def _parts(hint: Any) -> tuple[Any, ...]:
     return (hint, *(part for argument in get_args(hint) for part in _parts(argument)))
 
 
-def _is_form(part: Any) -> bool:
-    return isinstance(part, type) and issubclass(part, wire.Request)
+def _struct_in(hint: Any) -> type[msgspec.Struct] | None:
+    """The object that a field holds, or a list of which it holds."""
+    return next((part for part in _parts(hint) if isinstance(part, type) and issubclass(part, msgspec.Struct)), None)
 
 
 def _type_name(hint: Any) -> str:
