@@ -13,7 +13,8 @@ import typer
 from msgspec import Meta
 
 from modelpress.api import status
-from modelpress.api.actions import ACTIONS, V1_ROUTES, Action
+from modelpress.api.action import Action
+from modelpress.api.actions import ACTIONS, V1_ROUTES
 from modelpress.cli.main import app
 from modelpress.domain.scheme import SCHEMES
 from modelpress.settings import PREFIX, BucketSettings, Settings

@@ -11,11 +11,13 @@ from sqlalchemy.sql import operators, visitors
 from sqlalchemy.sql.elements import BinaryExpression, ClauseElement, ColumnElement, UnaryExpression
 from sqlalchemy.sql.selectable import Select
 
-from modelpress.store import statement
+from modelpress.store import key_statement, model_statement, task_statement
 from modelpress.store.database import Database
 from modelpress.store.table import task
 from tests.conformance.scene import RECIPE, Scene
 
+#: All modules of statements.
+MODULES = (key_statement, model_statement, task_statement)
 _ORDERING = {operators.lt, operators.le, operators.gt, operators.ge}
 
 
@@ -63,12 +65,12 @@ def crowded(scene: Scene, stranger: Scene) -> Scene:
     return scene
 
 
-@pytest.mark.parametrize(("filtered", "reverse"), list(statement.TASK_PAGE))
+@pytest.mark.parametrize(("filtered", "reverse"), list(task_statement.TASK_PAGE))
 def test_a_page_is_one_range_of_one_index_and_nothing_is_sorted(crowded: Scene, filtered: bool, reverse: bool) -> None:
     index = "ix_task_page_source" if filtered else "ix_task_page"
     plan = _plan(
         crowded.database,
-        statement.TASK_PAGE[filtered, reverse],
+        task_statement.TASK_PAGE[filtered, reverse],
         account_id=crowded.account_id,
         source_model_id=crowded.source.id,
         start=3000,
@@ -88,7 +90,7 @@ def test_a_page_is_one_range_of_one_index_and_nothing_is_sorted(crowded: Scene, 
 
 
 def test_looking_for_work_reads_the_index_of_open_tasks_and_not_all_there_ever_were(crowded: Scene) -> None:
-    claim = statement.CLAIM[crowded.database.dialect]
+    claim = task_statement.CLAIM[crowded.database.dialect]
     plan = _plan(crowded.database, claim, holding="worker", now=crowded.clock(), until=crowded.clock())
     assert "ix_task_open" in plan
     assert "SCAN task\n" not in plan + "\n"
@@ -103,7 +105,8 @@ def test_looking_among_open_tasks_reads_their_index(crowded: Scene, name: str) -
         "USER_OF_SET": {"set_id": crowded.model_set.id},
         "RELEASE_HOLDER": {"dead_holder": "worker", "ended": crowded.clock()},
     }
-    plan = _plan(crowded.database, getattr(statement, name), **parameters[name])
+    query = next(vars(module)[name] for module in MODULES if name in vars(module))
+    plan = _plan(crowded.database, query, **parameters[name])
     assert "ix_task_open" in plan or "ix_task_page_source" in plan
     assert "SCAN task\n" not in plan + "\n"
     assert "Seq Scan" not in plan
@@ -111,7 +114,7 @@ def test_looking_among_open_tasks_reads_their_index(crowded: Scene, name: str) -
 
 def _statements() -> list[tuple[str, ClauseElement]]:
     found: list[tuple[str, ClauseElement]] = []
-    for name, value in vars(statement).items():
+    for name, value in (row for module in MODULES for row in vars(module).items()):
         for part in value.values() if isinstance(value, dict) else [value]:
             if isinstance(part, ClauseElement):
                 found.append((name, part))

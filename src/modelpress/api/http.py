@@ -22,7 +22,8 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from modelpress.api import status
-from modelpress.api.actions import ACTIONS, V1_ROUTES, Action
+from modelpress.api.action import Action
+from modelpress.api.actions import ACTIONS, V1_ROUTES
 from modelpress.api.request import Received, authenticate, perform
 from modelpress.domain.policy import Caller
 from modelpress.errors import (

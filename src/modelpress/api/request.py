@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from modelpress.api import wire
-from modelpress.api.actions import Action
+from modelpress.api.action import Action
 from modelpress.domain.policy import Caller
 from modelpress.errors import AccessDenied, InvalidRequest, MalformedJSON
 from modelpress.service.services import Services

@@ -11,7 +11,7 @@ from sqlalchemy.exc import IntegrityError
 from modelpress.domain.identifier import ACCOUNT, new_id
 from modelpress.domain.policy import Policy
 from modelpress.errors import NameConflict, NoSuchAccessKey
-from modelpress.store import statement
+from modelpress.store import key_statement as statement
 from modelpress.store.database import Database
 from modelpress.store.secret import SecretBox
 

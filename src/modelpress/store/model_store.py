@@ -14,7 +14,7 @@ from modelpress.domain.identifier import MODEL, MODEL_SET, new_id
 from modelpress.domain.model import Location, ModelSet, ModelVersion, SourceType, VersionName
 from modelpress.domain.page import Page, PageRequest
 from modelpress.errors import ModelInUse, NameConflict, NoSuchModel, NoSuchModelSet
-from modelpress.store import statement
+from modelpress.store import model_statement as statement
 from modelpress.store.database import Database
 from modelpress.store.paging import read_page
 from modelpress.store.row import from_version, to_set, to_version

@@ -13,7 +13,8 @@ from modelpress.domain.model import ModelVersion, SourceType
 from modelpress.domain.page import Page, PageRequest
 from modelpress.domain.task import FINAL, NewTask, Progress, Statistics, Task, TaskEvent, TaskStatus
 from modelpress.errors import LeaseLost, NoSuchModel, NoSuchModelSet, NoSuchTask, TaskStatusConflict
-from modelpress.store import statement
+from modelpress.store import model_statement
+from modelpress.store import task_statement as statement
 from modelpress.store.database import Database
 from modelpress.store.model_store import NewVersion, add_version
 from modelpress.store.paging import read_page
@@ -50,9 +51,12 @@ class TaskStore:
         }
         owner = {"account_id": new.account_id}
         with self._database.write() as connection:
-            if connection.execute(statement.LOCK_SET, {"set_id": new.model_set_id, **owner}).first() is None:
+            if connection.execute(model_statement.LOCK_SET, {"set_id": new.model_set_id, **owner}).first() is None:
                 raise NoSuchModelSet(new.model_set_id)
-            if connection.execute(statement.LOCK_VERSION, {"model_id": new.source_model_id, **owner}).first() is None:
+            if (
+                connection.execute(model_statement.LOCK_VERSION, {"model_id": new.source_model_id, **owner}).first()
+                is None
+            ):
                 raise NoSuchModel(new.source_model_id)
             task = to_task(connection.execute(statement.INSERT_TASK, columns).one())
             _note(connection, task.id, status=_S.CREATING, attempt=0, message="accepted", now=now)
@@ -143,7 +147,7 @@ class TaskStore:
             task = to_task(row)
             message = f"attempt {task.attempt} begins"
             _note(connection, task.id, status=task.status, attempt=task.attempt, message=message, now=now)
-            source = connection.execute(statement.ANY_VERSION, {"model_id": task.source_model_id}).one()
+            source = connection.execute(model_statement.ANY_VERSION, {"model_id": task.source_model_id}).one()
         return task, to_version(source)
 
     def report(self, task: Task, progress: Progress, *, fruitful: bool, lease: timedelta, now: datetime) -> TaskStatus:
@@ -188,7 +192,7 @@ class TaskStore:
         with self._database.write() as connection:
             _finish(connection, task, to=_S.SUCCEEDED, message=f"model {task.output_model_id} is ready", now=now)
             parameters = {"set_id": task.model_set_id, "account_id": task.account_id}
-            owner = connection.execute(statement.LOCK_SET, parameters).one()
+            owner = connection.execute(model_statement.LOCK_SET, parameters).one()
             add_version(
                 connection,
                 output,

@@ -1,0 +1,35 @@
+"""What an action is, and what several of them share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from modelpress.api import wire
+from modelpress.api.result import Result
+from modelpress.domain.page import PageRequest, make_page_request
+from modelpress.domain.policy import Caller
+from modelpress.service.services import Services
+
+Outcome = Result | str | dict[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Action:
+    """One action: its request's form, what it does, whether it writes, and whether it is a mere indexed read."""
+
+    name: str
+    request: type[wire.Request]
+    run: Callable[[Services, Caller, Any], Outcome]
+    writes: bool
+    quick: bool = False
+
+
+def page_request(request: wire.PageForm) -> PageRequest:
+    """The page that a list's request means.
+
+    Raises: InvalidRequest for maxKeys.
+    """
+    max_keys = None if request.max_keys is None else int(request.max_keys)
+    return make_page_request(marker=request.marker, max_keys=max_keys, reverse=request.page_reverse)
