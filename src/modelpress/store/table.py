@@ -15,6 +15,7 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     MetaData,
+    PrimaryKeyConstraint,
     Table,
     Text,
     TypeDecorator,
@@ -142,6 +143,9 @@ task = Table(
     Column("description", Text, nullable=False),
     Column("status", Text, nullable=False),
     Column("recipe", JSON, nullable=False),
+    # Of the recipe: what lists show and are filtered by.
+    Column("strategy", Text, nullable=False, server_default="Quantization"),
+    Column("scheme", Text, nullable=False, server_default=""),
     Column("source_model_id", Text, ForeignKey("model_version.id"), nullable=False),
     Column("model_set_id", Text, ForeignKey("model_set.id"), nullable=False),
     Column("output_model_id", Text, nullable=False, unique=True),
@@ -155,7 +159,14 @@ task = Table(
     Column("percent", Integer, nullable=False, server_default="0"),
     Column("bytes_done", BigInteger, nullable=False, server_default="0"),
     Column("bytes_total", BigInteger, nullable=False, server_default="0"),
+    # Measured by the worker from bytes and time; absent until it can tell.
+    Column("eta_seconds", Integer),
     Column("statistics", JSON),
+    # The finished task whose staging this one takes over.
+    Column("retry_of", Text),
+    # What makes creating repeatable: the caller's token, and a digest of what was asked with it.
+    Column("client_token", Text),
+    Column("request_digest", Text),
     Column("created_at", Instant, nullable=False),
     Column("started_at", Instant),
     Column("finished_at", Instant),
@@ -175,10 +186,34 @@ Index(
     sqlite_where=_LIVE,
     postgresql_where=_LIVE,
 )
+Index("ix_task_page_status", task.c.account_id, task.c.status, task.c.seq, sqlite_where=_LIVE, postgresql_where=_LIVE)
+# From a time to the seq at which a list filtered by time begins or ends.
+Index("ix_task_created", task.c.account_id, task.c.created_at)
+_WITH_TOKEN = text("client_token IS NOT NULL")
+Index(
+    "uq_task_client_token",
+    task.c.account_id,
+    task.c.client_token,
+    unique=True,
+    sqlite_where=_WITH_TOKEN,
+    postgresql_where=_WITH_TOKEN,
+)
 #: Also the condition of the statements that are to use the index: SQLite takes it only for the very same text, and a
 #: list of bound values is none. Without it every look for work reads all tasks there ever were.
 OPEN_TASK = text(f"status IN ({_quoted(OPEN)})")
 Index("ix_task_open", task.c.seq, sqlite_where=OPEN_TASK, postgresql_where=OPEN_TASK)
+
+# One row a tag; a page filtered by a tag is one range scan of its index.
+task_tag = Table(
+    "task_tag",
+    metadata,
+    Column("task_seq", BigInteger().with_variant(Integer, "sqlite"), ForeignKey("task.seq"), nullable=False),
+    Column("account_id", Text, ForeignKey("account.id"), nullable=False),
+    Column("tag_key", Text, nullable=False),
+    Column("tag_value", Text, nullable=False),
+    PrimaryKeyConstraint("task_seq", "tag_key"),
+)
+Index("ix_task_tag_page", task_tag.c.account_id, task_tag.c.tag_key, task_tag.c.tag_value, task_tag.c.task_seq)
 
 task_event = Table(
     "task_event",

@@ -44,6 +44,8 @@ class TaskStore:
             "description": new.description,
             "status": _S.CREATING.value,
             "recipe": new.recipe.as_json(),
+            "strategy": new.recipe.strategy.value,
+            "scheme": new.recipe.scheme.name,
             "source_model_id": new.source_model_id,
             "model_set_id": new.model_set_id,
             "output_model_id": new_id(MODEL),
