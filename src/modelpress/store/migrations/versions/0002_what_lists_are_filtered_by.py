@@ -6,6 +6,13 @@ from alembic import op
 revision = "0002"
 down_revision = "0001"
 
+_FROM_RECIPE = {
+    "sqlite": (
+        "UPDATE task SET scheme = json_extract(recipe, '$.scheme'), strategy = json_extract(recipe, '$.strategy')"
+    ),
+    "postgresql": "UPDATE task SET scheme = recipe ->> 'scheme', strategy = recipe ->> 'strategy'",
+}
+
 
 def upgrade() -> None:
     """Add columns, indexes and the table of tags; fill the new columns of old tasks."""
@@ -15,8 +22,7 @@ def upgrade() -> None:
     op.add_column("task", sa.Column("retry_of", sa.Text(), nullable=True))
     op.add_column("task", sa.Column("client_token", sa.Text(), nullable=True))
     op.add_column("task", sa.Column("request_digest", sa.Text(), nullable=True))
-    # Both databases read a key of a JSON column so (SQLite since 3.38).
-    op.execute("UPDATE task SET scheme = recipe ->> 'scheme', strategy = recipe ->> 'strategy'")
+    op.execute(_FROM_RECIPE[op.get_bind().dialect.name])
     _create_indexes()
     _create_task_tag()
 
