@@ -45,7 +45,7 @@ class CompiledSelect:
         for name in self._into.keys() & self._constants.keys():
             self._constants[name] = self._into.pop(name)(self._constants[name])
         columns = list(statement.selected_columns)
-        row_type: Any = namedtuple("CompiledRow", [column.name for column in columns])
+        row_type: Any = namedtuple("CompiledRow", [column.name for column in columns])  # type: ignore[misc]
         self._make = row_type._make
         self._out = [
             (index, process)
