@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import hmac
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from urllib.parse import quote, unquote_to_bytes
 
 from modelpress.errors import InvalidAuthHeader, SignatureExpired, SignatureMismatch
@@ -37,6 +38,10 @@ _EXPIRATION = re.compile(r"[1-9][0-9]{0,8}")
 _HEADER_NAME = re.compile(r"[a-z0-9!#$%&'*+.^_`|~-]+")
 _SIGNATURE = re.compile(r"[0-9a-f]{64}")
 _HOST = re.compile(r"(?P<name>\[[^\]]*\]|[^:\[\]]*)(?::[0-9]*)?")
+
+# Clients send the same path, query, host and content type again and again; encoding them is most of a check's work.
+# What is remembered is bounded here in number, and by the server's limit on headers in length.
+_REMEMBERED = 256
 
 # What an empty list of signed headers stands for, besides every x-bce-* header that is there.
 _DEFAULT_HEADERS = frozenset({"host", "content-length", "content-type", "content-md5"})
@@ -148,8 +153,8 @@ def sign(
     names = frozenset(signed_headers) or _default_names(request.headers)
     if absent := sorted(names - request.headers.keys()):
         raise ValueError(f"headers to be signed are absent: {', '.join(absent)}")
-    headers = {name: request.headers[name] for name in names}
-    text = f"{_canonical_request_line(request)}\n{_canonical_headers(headers)}"
+    lines = _in_order(_header_line(name, request.headers[name]) for name in names)
+    text = f"{_canonical_request_line(request)}\n{lines}"
     signature = _hmac_hex(_signing_key(prefix, secret_key), text)
     value = f"{prefix}/{';'.join(signed_headers)}/{signature}"
     parse_authorization(value)
@@ -175,9 +180,10 @@ def _check_timestamp(timestamp: str) -> None:
 
 
 def _instant(timestamp: str) -> datetime:
-    return datetime.strptime(timestamp, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+    return datetime.fromisoformat(timestamp)
 
 
+@lru_cache(_REMEMBERED)
 def _parse_names(text: str) -> tuple[str, ...]:
     names = tuple(text.lower().split(";")) if text else ()
     if not all(_HEADER_NAME.fullmatch(name) for name in names):
@@ -200,36 +206,41 @@ def _canonical_requests(
     authorization: Authorization, request: SignedRequest, public_hosts: Sequence[str]
 ) -> Iterator[str]:
     """What may have been signed; nothing if ``host`` is not signed or a listed header is absent."""
-    names = frozenset(authorization.signed_headers) or _default_names(request.headers)
-    if "host" not in names or not names <= request.headers.keys():
+    headers = request.headers
+    names = frozenset(authorization.signed_headers) or _default_names(headers)
+    if "host" not in names or not names <= headers.keys():
         return
-    headers = {name: request.headers[name] for name in names}
+    request_line = _canonical_request_line(request)
+    fixed = [_header_line(name, headers[name]) for name in names if name not in ("host", "x-bce-date")]
     hosts = [form for host in (headers["host"], *public_hosts) for form in _host_forms(host)]
     dates = [headers["x-bce-date"], authorization.timestamp] if "x-bce-date" in names else [""]
-    request_line = _canonical_request_line(request)
     for host in dict.fromkeys(hosts):
         for date in dict.fromkeys(dates):
-            yield f"{request_line}\n{_canonical_headers({**headers, 'host': host, 'x-bce-date': date})}"
+            lines = [*fixed, _header_line("host", host), _header_line("x-bce-date", date)]
+            yield f"{request_line}\n{_in_order(lines)}"
 
 
-def _host_forms(host: str) -> list[str]:
+@lru_cache(_REMEMBERED)
+def _host_forms(host: str) -> tuple[str, ...]:
     """``host`` as it is, without its port, and without port and brackets."""
     host = host.strip()
     parsed = _HOST.fullmatch(host)
     name = parsed["name"] if parsed else host
     # An empty value has no line in the text, so it would be a signature without a host.
-    return [form for form in (host, name, name.strip("[]")) if form]
+    return tuple(form for form in (host, name, name.strip("[]")) if form)
 
 
 def _canonical_request_line(request: SignedRequest) -> str:
     return "\n".join((request.method, _canonical_path(request.path), _canonical_query(request.query)))
 
 
+@lru_cache(_REMEMBERED)
 def _canonical_path(path: str) -> str:
     # Segment by segment, so that an encoded slash stays encoded.
     return "/".join(_encode(unquote_to_bytes(_wire(segment))) for segment in path.split("/")) or "/"
 
 
+@lru_cache(_REMEMBERED)
 def _canonical_query(query: str) -> str:
     # A plus sign is a plus sign: the scheme follows RFC 3986, not HTML forms.
     pairs = [item.partition("=") for item in query.split("&")] if query else []
@@ -239,10 +250,16 @@ def _canonical_query(query: str) -> str:
     return "&".join(sorted(f"{_encode(name)}={_encode(value)}" for name, value in kept))
 
 
-def _canonical_headers(headers: Mapping[str, str]) -> str:
-    # Whole lines are sorted: the order of the list is whatever the caller's set gave. Empty values have no line.
-    encoded = {name: _encode(_wire(value).strip()) for name, value in headers.items()}
-    return "\n".join(sorted(f"{_encode(_wire(name))}:{value}" for name, value in encoded.items() if value))
+@lru_cache(_REMEMBERED)
+def _header_line(name: str, value: str) -> str:
+    """The line of one header; empty values have none."""
+    encoded = _encode(_wire(value).strip())
+    return f"{_encode(_wire(name))}:{encoded}" if encoded else ""
+
+
+def _in_order(lines: Iterable[str]) -> str:
+    # Whole lines are sorted: the order of the list is whatever the caller's set gave.
+    return "\n".join(sorted(filter(None, lines)))
 
 
 def _default_names(headers: Mapping[str, str]) -> frozenset[str]:
