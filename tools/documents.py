@@ -176,7 +176,7 @@ def _type_name(hint: Any) -> str:
 
 def errors_page() -> str:
     """docs/errors.md."""
-    rows = [*status.ROWS.values(), status.NO_ROUTE, status.NOT_POST, status.UNAVAILABLE, status.INTERNAL]
+    rows = [*status.ROWS.values(), *status.OTHERS]
     lines = [
         "# Errors",
         MADE,

@@ -2,7 +2,8 @@
 
     ModelpressError
     ├── ServiceError            a caller's mistake; ``code`` is stable and documented
-    │   ├── InvalidRequest, MalformedJSON, InvalidHTTPRequest, InvalidAction, InvalidMarker, EntityTooLarge
+    │   ├── InvalidRequest, MalformedJSON, InvalidHTTPRequest, InvalidAction, InvalidMarker,
+    │   │   EntityTooLarge, RequestLimitExceeded
     │   ├── AuthenticationError: InvalidAuthHeader, UnknownAccessKey, SignatureMismatch, SignatureExpired
     │   ├── AccessDenied
     │   ├── NoSuchTask, NoSuchModel, NoSuchModelSet, NoSuchBucket, NoSuchObject, NoSuchAccessKey
@@ -99,6 +100,18 @@ class EntityTooLarge(ServiceError):
 
     def __init__(self, *, limit_bytes: int) -> None:
         super().__init__(f"the body is larger than the allowed {limit_bytes} bytes")
+
+
+class RequestLimitExceeded(ServiceError):
+    """The access key sends more requests than it may; nothing was done."""
+
+    code = "RequestLimitExceeded"
+
+    def __init__(self, *, per_second: float, retry_after_seconds: int) -> None:
+        super().__init__(
+            f"this access key may send {per_second:g} requests a second; try again in {retry_after_seconds} s"
+        )
+        self.retry_after_seconds = retry_after_seconds
 
 
 class AuthenticationError(ServiceError):

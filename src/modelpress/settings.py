@@ -60,6 +60,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         int, Meta(description="longest life of a request's signature, whatever it claims", ge=1)
     ] = 1800
     body_bytes: Annotated[int, Meta(description="largest request body", ge=1024)] = 1_048_576
+    requests_per_second: Annotated[
+        float,
+        Meta(description="requests an access key may send a second, to each server process; 0: any number", ge=0),
+    ] = 0
     slots: Annotated[int, Meta(description="tasks one worker runs at the same time", ge=1)] = 1
     threads: Annotated[int, Meta(description="threads of one task; 0: one for each core", ge=0)] = 0
     lease_seconds: Annotated[

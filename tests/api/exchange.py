@@ -16,10 +16,7 @@ Address = tuple[str, int]
 Headers = Mapping[str, str]
 
 #: Every documented error by its number.
-ROWS = {
-    row.number: row
-    for row in (*status.ROWS.values(), status.INTERNAL, status.UNAVAILABLE, status.NO_ROUTE, status.NOT_POST)
-}
+ROWS = {row.number: row for row in (*status.ROWS.values(), *status.OTHERS)}
 _SECONDS = 20
 
 

@@ -7,16 +7,21 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from modelpress.api import status
 from modelpress.api.actions import ACTIONS
+from modelpress.api.protocol import LARGEST_HEAD_BYTES
 from modelpress.api.status import ErrorRow
 from modelpress.domain.policy import Policy
-from tests.api.exchange import ROWS, Reply, send_request
-from tests.api.server import Account, RunningServer, import_body, task_body
+from modelpress.errors import RequestLimitExceeded
+from modelpress.settings import Settings
+from tests.api.exchange import ROWS, Reply, send_bytes, send_request
+from tests.api.server import Account, RunningServer, import_body, running_server, task_body
+from tests.conformance.clock import SettableClock
 
 TARGET = "/v2/model?Action=DescribeModelCompTasks"
 
@@ -72,7 +77,9 @@ TRIGGERS: dict[int, Callable[[Account], Reply]] = {
     409001: _cancel_twice,
     409002: _delete_source_of_waiting_task,
     409003: _same_name_twice,
+    400010: lambda account: send_bytes(account.server.address, b"BREW / HTTP/1.1\r\n\r\n"),
     413001: lambda account: account.send(TARGET, b" " * (account.server.settings.body_bytes + 1)),
+    431001: lambda account: account.send(TARGET, b"{}", more_headers=[("x-filler", "x" * LARGEST_HEAD_BYTES)]),
 }
 
 
@@ -83,10 +90,39 @@ def test_every_documented_error_can_be_met(row: ErrorRow, request: pytest.Fixtur
         breaks = broken_action if row is status.INTERNAL else broken_database
         with breaks(own):
             reply = own.account().post("DescribeModelSet", {"modelSetName": "none"})
+    elif row is status.ROWS[RequestLimitExceeded]:
+        limited: RunningServer = request.getfixturevalue("limited_server")
+        account = limited.account()
+        account.call("DescribeModelCompTasks")
+        reply = account.post("DescribeModelCompTasks")
     else:
         reply = TRIGGERS[row.number](request.getfixturevalue("account"))
     reply.refusal(row.code)
     assert reply.json["error_code"] == row.number
+
+
+@pytest.fixture
+def limited_server(log: Any, tmp_path: Path, clock: SettableClock) -> Iterator[RunningServer]:
+    """A server where a key may send one request in a thousand seconds."""
+    with running_server(Settings(data=tmp_path / "data", requests_per_second=0.001), clock) as running:
+        yield running
+
+
+def test_a_request_over_the_rate_changes_nothing_and_says_when_to_come_back(limited_server: RunningServer) -> None:
+    account, other = limited_server.account(name="ours"), limited_server.account(name="ours")
+    account.make_set("first")
+    reply = account.post("CreateCustomModelSet", {"modelSetName": "second", "modelType": "Text2Text"})
+    assert "0.001 requests a second" in reply.refusal("RequestLimitExceeded")
+    assert int(reply.headers["retry-after"]) in (999, 1000)
+    assert "x-ratelimit-limit-requests" not in reply.headers
+    assert [s["modelSetName"] for s in other.call("DescribeCustomModelSets")["customModelSetList"]] == ["first"]
+
+
+def test_a_signature_that_is_wrong_uses_up_nobodys_rate(limited_server: RunningServer) -> None:
+    account = limited_server.account()
+    for _ in range(3):
+        account.but(secret_key="wrong").refused("DescribeModelCompTasks", code="SignatureDoesNotMatch")
+    account.call("DescribeModelCompTasks")
 
 
 @contextmanager
@@ -160,7 +196,7 @@ def test_nothing_of_a_refused_request_is_logged(account: Account, log: Any) -> N
 
 
 def test_numbers_tell_the_status_and_are_no_ones_twice() -> None:
-    rows = [*status.ROWS.values(), status.INTERNAL, status.UNAVAILABLE, status.NO_ROUTE, status.NOT_POST]
+    rows = [*status.ROWS.values(), *status.OTHERS]
     assert len({row.number for row in rows}) == len(rows)
     assert all(row.number // 1000 == row.status for row in rows)
     # On these the official SDKs send a request again, or fetch a token.

@@ -5,10 +5,12 @@ from __future__ import annotations
 import gzip
 import json
 import socket
+from contextlib import suppress
 from typing import Any
 
 import pytest
 
+from modelpress.api.protocol import LARGEST_HEAD_BYTES
 from modelpress.domain.task import TaskStatus
 from tests.api.exchange import read_reply, send_bytes, send_request
 from tests.api.server import Account
@@ -183,7 +185,43 @@ def test_a_server_tells_that_it_is_there_without_a_signature(account: Account) -
     assert (reply.status, reply.json) == (200, {"status": "ok"})
 
 
-# What is no HTTP at all is answered by uvicorn, not in our form.
+# What is no HTTP at all, or has too much before its body.
+
+
+@pytest.mark.parametrize("beyond", [0, 1])
+def test_a_head_at_the_limit_is_read_and_one_byte_more_is_not(account: Account, beyond: int) -> None:
+    sent = [*account.headers(TARGET), ("content-length", "2"), ("x-filler", "")]
+    used = len(TARGET) + sum(len(name) + len(value) for name, value in sent)
+    raw = raw_request(
+        account, ("content-length", "2"), ("x-filler", "x" * (LARGEST_HEAD_BYTES - used + beyond)), content=b"{}"
+    )
+    reply = send_bytes(account.server.address, raw)
+    if beyond:
+        assert str(LARGEST_HEAD_BYTES) in reply.refusal("RequestHeaderTooLarge")
+        assert reply.headers["connection"] == "close"
+    else:
+        reply.success()
+
+
+@pytest.mark.parametrize(
+    "begun", [b"x-filler: ", b"x-filler: 1\r\n" * 100, b"x" * 100, b""], ids=["value", "many", "name", "target"]
+)
+def test_a_head_that_never_ends_is_refused_before_it_is_kept(account: Account, begun: bytes) -> None:
+    head = b"POST /" + (b"" if begun else b"x" * 70_000) + b" HTTP/1.1\r\nhost: h\r\n" + begun
+    with socket.create_connection(account.server.address, timeout=20) as connection:
+        connection.sendall(head)
+        for _ in range(4):
+            with suppress(ConnectionError):  # the answer is there, and the rest is not wanted any more
+                connection.sendall(b"x" * 16_384)
+        read_reply(connection).refusal("RequestHeaderTooLarge")
+
+
+def test_the_next_request_of_a_connection_has_the_whole_limit_again(account: Account) -> None:
+    raw = raw_request(account, ("content-length", "2"), ("x-filler", "x" * (LARGEST_HEAD_BYTES // 2)))
+    with socket.create_connection(account.server.address, timeout=20) as connection:
+        for _ in range(5):
+            connection.sendall(raw)
+            read_reply(connection).success()
 
 
 @pytest.mark.parametrize(
@@ -196,14 +234,14 @@ def test_a_server_tells_that_it_is_there_without_a_signature(account: Account) -
     ],
 )
 def test_a_body_whose_length_cannot_be_told_is_refused(account: Account, headers: list[tuple[str, str]]) -> None:
-    assert send_bytes(account.server.address, raw_request(account, *headers)).status == 400
+    send_bytes(account.server.address, raw_request(account, *headers)).refusal("InvalidHTTPRequest")
 
 
 @pytest.mark.parametrize(
     "raw", [b"\x16\x03\x01\r\n\r\n", b"POST /v2/mod\xe9l HTTP/1.1\r\nhost: h\r\n\r\n", b"BREW / HTTP/1.1\r\n\r\n"]
 )
 def test_bytes_that_are_no_http_are_refused(account: Account, raw: bytes) -> None:
-    assert send_bytes(account.server.address, raw).status == 400
+    send_bytes(account.server.address, raw).refusal("InvalidHTTPRequest")
     account.call("DescribeModelCompTasks")
 
 

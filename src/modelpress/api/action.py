@@ -24,6 +24,8 @@ class Action:
     run: Callable[[Services, Caller, Any], Outcome]
     writes: bool
     quick: bool = False
+    #: Of a quick action, the requests that are not.
+    slow_when: Callable[[Any], bool] | None = None
 
 
 def page_request(request: wire.PageForm) -> PageRequest:

@@ -50,14 +50,13 @@ def authenticate(services: Services, settings: Settings, received: Received) -> 
     return caller
 
 
-def perform(services: Services, caller: Caller, action: Action, body: bytes) -> Any:
-    """Carry out ``action``; what comes back is the answer's ``result``.
+def authorise(caller: Caller, action: Action) -> None:
+    """Return if the caller's policies allow the action.
 
-    Raises: ServiceError.
+    Raises: AccessDenied.
     """
     if not (caller.may_write() if action.writes else caller.may_read()):
         raise AccessDenied(action.name)
-    return action.run(services, caller, decode(body, action.request))
 
 
 def decode(body: bytes, form: type[wire.Request]) -> wire.Request:

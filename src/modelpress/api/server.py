@@ -15,6 +15,7 @@ from pathlib import Path
 import uvicorn
 
 from modelpress.api.http import make_app
+from modelpress.api.protocol import BoundedProtocol
 from modelpress.errors import SettingsError
 from modelpress.service.services import Services
 from modelpress.settings import Settings
@@ -54,6 +55,7 @@ def make_config(services: Services, settings: Settings) -> uvicorn.Config:
     """uvicorn's configuration for the application over these services."""
     return uvicorn.Config(
         make_app(services, settings),
+        http=BoundedProtocol,
         log_config=None,
         # Its warnings are about what clients send: bytes that are no HTTP, and upgrades offered.
         log_level="error",

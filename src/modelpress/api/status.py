@@ -31,6 +31,13 @@ UNAVAILABLE = ErrorRow(
 NO_ROUTE = ErrorRow(code="InvalidURI", status=404, number=404006, when="no route has this path")
 NOT_POST = ErrorRow(code="InvalidHTTPRequest", status=405, number=405001, when="the method is not POST")
 
+NOT_HTTP = ErrorRow(
+    code="InvalidHTTPRequest", status=400, number=400010, when="the bytes received are no HTTP/1.1 request"
+)
+HEAD_TOO_LARGE = ErrorRow(
+    code="RequestHeaderTooLarge", status=431, number=431001, when="request line and headers are over 32 KB"
+)
+
 
 def _row(
     kind: type[errors.ServiceError], status: int, serial: int, when: str
@@ -70,5 +77,14 @@ ROWS: dict[type[errors.ServiceError], ErrorRow] = dict(
         _row(errors.ModelInUse, 409, 2, "a task that is not final reads or fills the model"),
         _row(errors.NameConflict, 409, 3, "the account has a model set of this name"),
         _row(errors.EntityTooLarge, 413, 1, "the body is over the limit"),
+        _row(
+            errors.RequestLimitExceeded,
+            429,
+            1,
+            "the access key sent more requests than it may (setting `requests_per_second`); nothing was done",
+        ),
     ]
 )
+
+#: What is not a caller's error of the services, in the order of the page.
+OTHERS = (NO_ROUTE, NOT_POST, NOT_HTTP, HEAD_TOO_LARGE, UNAVAILABLE, INTERNAL)

@@ -1,0 +1,61 @@
+"""What goes back: status, content, headers; errors in the documented form with the fields that the Go SDK looks for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from modelpress.api import status
+from modelpress.errors import AuthenticationError, RequestLimitExceeded, ServiceError
+
+_encode = msgspec.json.Encoder().encode
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What goes back, before it is sent."""
+
+    status: int
+    content: bytes
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def raw_headers(self, request_id: str) -> list[tuple[bytes, bytes]]:
+        """All headers as they are sent."""
+        return [
+            # Exactly this: the Node SDK returns garbage for any other type.
+            (b"content-type", b"application/json"),
+            (b"content-length", b"%d" % len(self.content)),
+            (b"x-bce-request-id", request_id.encode()),
+            *((name.encode(), value.encode("latin-1")) for name, value in self.headers.items()),
+        ]
+
+
+def success_answer(request_id: str, result: Any) -> Answer:
+    """A success; without ``result`` where the action has none."""
+    answer = {"requestId": request_id} if result is None else {"requestId": request_id, "result": result}
+    return Answer(status=200, content=_encode(answer))
+
+
+def refusal_answer(request_id: str, exc: ServiceError) -> Answer:
+    """What a caller's mistake is answered with."""
+    row = next(status.ROWS[kind] for kind in type(exc).__mro__ if kind in status.ROWS)
+    message = exc.message + (f" hint: {exc.hint}" if exc.hint else "")
+    headers = {}
+    if isinstance(exc, AuthenticationError):
+        headers = {"x-bce-error-code": exc.code, "x-bce-error-message": exc.header_message}
+    if isinstance(exc, RequestLimitExceeded):
+        headers = {"retry-after": str(exc.retry_after_seconds)}
+    return error_answer(request_id, row, message, headers=headers)
+
+
+def error_answer(
+    request_id: str, row: status.ErrorRow, message: str, *, headers: Mapping[str, str] | None = None
+) -> Answer:
+    """An error of this row."""
+    # A message may quote a file's name, and those need not be text.
+    text = message.encode(errors="backslashreplace").decode()
+    body = {"requestId": request_id, "code": row.code, "message": text, "error_code": row.number, "error_msg": text}
+    return Answer(status=row.status, headers=headers or {}, content=_encode(body))
