@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Protocol
 
 from modelpress.domain.recipe import Recipe
 
@@ -43,6 +44,18 @@ BARREN_ATTEMPTS_ALLOWED = 3
 def sources(to: TaskStatus) -> frozenset[TaskStatus]:
     """The statuses a task may leave for ``to``: the WHERE clause of every change."""
     return frozenset(status for status in TaskStatus if to in NEXT[status])
+
+
+class Held(Protocol):
+    """What an attempt holds by a lease, and the attempt's number, which its every write names."""
+
+    @property
+    def id(self) -> str:
+        """Of a task or an export."""
+
+    @property
+    def attempt(self) -> int:
+        """The fencing number."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Boolean, Select, Update, and_, bindparam, case, func, insert, or_, select, update
+from sqlalchemy import Update, bindparam, insert, select, update
 
 from modelpress.domain.task import OPEN, TaskStatus, sources
+from modelpress.store.lease_statement import (
+    claim_statements,
+    finish_statement,
+    keep_statement,
+    release_holder_statement,
+    release_statement,
+    report_statement,
+)
 from modelpress.store.page_statement import page
 from modelpress.store.table import OPEN_TASK, task, task_event
 
@@ -44,105 +52,22 @@ DELETE_TASK = (
 
 # --- workers -------------------------------------------------------------------------------------------------
 
-_claimable = or_(
-    task.c.status == _S.CREATING.value,
-    and_(
-        task.c.status.in_([_S.RUNNING.value, _S.STOPPING.value]),
-        task.c.lease_until < bindparam("now"),
-    ),
+CLAIM = claim_statements(task, open_rows=OPEN_TASK)
+REPORT = report_statement(
+    task,
+    stage=bindparam("new_stage"),
+    percent=bindparam("new_percent"),
+    bytes_done=bindparam("new_bytes_done"),
+    bytes_total=bindparam("new_bytes_total"),
 )
-_next = select(task.c.seq).where(OPEN_TASK, _claimable).order_by(task.c.seq).limit(1)
-
-
-def _claim(chosen: Select[Any]) -> Any:
-    return (
-        update(task)
-        .where(task.c.seq == chosen.scalar_subquery())
-        .values(
-            status=case((task.c.status == _S.CREATING.value, _S.RUNNING.value), else_=task.c.status),
-            attempt=task.c.attempt + 1,
-            barren_attempts=task.c.barren_attempts + 1,
-            holder=bindparam("holding"),
-            lease_until=bindparam("until"),
-            started_at=func.coalesce(task.c.started_at, bindparam("now", type_=task.c.started_at.type)),
-        )
-        .returning(task)
-    )
-
-
-CLAIM = {
-    "postgresql": _claim(_next.with_for_update(skip_locked=True)),
-    "sqlite": _claim(_next),  # one writer at a time; SKIP LOCKED would be dropped silently
-}
-
-_held = and_(
-    task.c.id == bindparam("task_id"),
-    task.c.attempt == bindparam("by_attempt"),
-    task.c.status.in_([_S.RUNNING.value, _S.STOPPING.value]),
-)
-#: Progress, the lease and the look at the stop flag in one statement; no row means the lease is lost.
-REPORT = (
-    update(task)
-    .where(_held)
-    .values(
-        stage=bindparam("new_stage"),
-        percent=bindparam("new_percent"),
-        bytes_done=bindparam("new_bytes_done"),
-        bytes_total=bindparam("new_bytes_total"),
-        lease_until=bindparam("until"),
-        barren_attempts=case((bindparam("fruitful", type_=Boolean), 0), else_=task.c.barren_attempts),
-    )
-    .returning(task.c.status)
-)
-MEASURED = (
-    update(task)
-    .where(_held)
-    .values(statistics=bindparam("measured"), lease_until=bindparam("until"))
-    .returning(task.c.status)
-)
-
-
-def _finish(to: TaskStatus, **values: Any) -> Any:
-    return (
-        update(task)
-        .where(
-            task.c.id == bindparam("task_id"),
-            task.c.attempt == bindparam("by_attempt"),
-            task.c.status.in_([status.value for status in sources(to)]),
-        )
-        .values(status=to.value, finished_at=bindparam("now"), holder=None, lease_until=None, **values)
-        .returning(task)
-    )
-
-
+MEASURED = keep_statement(task, statistics=bindparam("measured"))
 FINISH = {
-    _S.SUCCEEDED: _finish(_S.SUCCEEDED, stage="done", percent=100),
-    _S.FAILED: _finish(_S.FAILED, reason=bindparam("why")),
-    _S.STOPPED: _finish(_S.STOPPED),
+    _S.SUCCEEDED: finish_statement(task, _S.SUCCEEDED, stage="done", percent=100),
+    _S.FAILED: finish_statement(task, _S.FAILED, reason=bindparam("why")),
+    _S.STOPPED: finish_statement(task, _S.STOPPED),
 }
-
-#: A lease given back: by its attempt, when its process died or the worker is going away.
-RELEASE = (
-    update(task)
-    .where(_held)
-    .values(
-        holder=None,
-        lease_until=bindparam("ended"),
-        barren_attempts=task.c.barren_attempts - bindparam("forgiven"),
-    )
-    .returning(task)
-)
-#: All leases of one holder that is known to be dead.
-RELEASE_HOLDER = (
-    update(task)
-    .where(
-        OPEN_TASK,
-        task.c.holder == bindparam("dead_holder"),
-        task.c.status.in_([_S.RUNNING.value, _S.STOPPING.value]),
-    )
-    .values(lease_until=bindparam("ended"), holder=None)
-    .returning(task)
-)
+RELEASE = release_statement(task)
+RELEASE_HOLDER = release_holder_statement(task, open_rows=OPEN_TASK)
 MEASURED_IN_VAIN = select(task).where(
     task.c.status.in_([_S.FAILED.value, _S.STOPPED.value]), task.c.statistics.is_not(None)
 )

@@ -12,16 +12,24 @@ from modelpress.domain.identifier import MODEL, TASK, new_id
 from modelpress.domain.model import ModelVersion, SourceType
 from modelpress.domain.page import Page, PageRequest
 from modelpress.domain.task import FINAL, NewTask, Progress, Statistics, Task, TaskEvent, TaskStatus
-from modelpress.errors import LeaseLost, NoSuchModel, NoSuchModelSet, NoSuchTask, TaskStatusConflict
+from modelpress.errors import NoSuchModel, NoSuchModelSet, NoSuchTask, TaskStatusConflict
 from modelpress.store import model_statement
 from modelpress.store import task_statement as statement
 from modelpress.store.database import Database
+from modelpress.store.lease import Leases
 from modelpress.store.model_store import NewVersion, add_version
 from modelpress.store.paging import read_page
 from modelpress.store.row import to_event, to_task, to_version
 
 _S = TaskStatus
-_LONG_AGO = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
+_LEASES = Leases(
+    noun="task",
+    claim_by_dialect=statement.CLAIM,
+    finish_by_status=statement.FINISH,
+    release_one=statement.RELEASE,
+    release_all=statement.RELEASE_HOLDER,
+    insert_event=statement.INSERT_EVENT,
+)
 
 
 class TaskStore:
@@ -61,7 +69,7 @@ class TaskStore:
             ):
                 raise NoSuchModel(new.source_model_id)
             task = to_task(connection.execute(statement.INSERT_TASK, columns).one())
-            _note(connection, task.id, status=_S.CREATING, attempt=0, message="accepted", now=now)
+            _LEASES.note(connection, task.id, status=_S.CREATING, attempt=0, message="accepted", now=now)
         return task
 
     def get(self, task_id: str, *, account_id: str) -> Task:
@@ -113,7 +121,7 @@ class TaskStore:
                 if status in FINAL:
                     raise TaskStatusConflict(task_id, status=status.value, wanted="it cannot be stopped any more")
                 return status
-            _note(connection, task_id, status=status, attempt=0, message="a stop was asked for", now=now)
+            _LEASES.note(connection, task_id, status=status, attempt=0, message="a stop was asked for", now=now)
         return status
 
     def delete(self, task_id: str, *, account_id: str, now: datetime) -> None:
@@ -141,14 +149,10 @@ class TaskStore:
         The attempt is counted as barren until ``report`` says otherwise.
         """
         with self._database.write() as connection:
-            row = connection.execute(
-                statement.CLAIM[self._database.dialect], {"holding": holder, "now": now, "until": now + lease}
-            ).first()
+            row = _LEASES.claim(connection, dialect=self._database.dialect, holder=holder, lease=lease, now=now)
             if row is None:
                 return None
             task = to_task(row)
-            message = f"attempt {task.attempt} begins"
-            _note(connection, task.id, status=task.status, attempt=task.attempt, message=message, now=now)
             source = connection.execute(model_statement.ANY_VERSION, {"model_id": task.source_model_id}).one()
         return task, to_version(source)
 
@@ -157,9 +161,7 @@ class TaskStore:
 
         Raises: LeaseLost.
         """
-        parameters = {
-            "task_id": task.id,
-            "by_attempt": task.attempt,
+        values = {
             "new_stage": progress.stage,
             "new_percent": progress.percent,
             "new_bytes_done": progress.bytes_done,
@@ -168,23 +170,16 @@ class TaskStore:
             "until": now + lease,
         }
         with self._database.write() as connection:
-            status = connection.execute(statement.REPORT, parameters).scalar_one_or_none()
-        return _still_held(task, status)
+            return _LEASES.keep(connection, statement.REPORT, task, values)
 
     def measured(self, task: Task, statistics: Statistics, *, lease: timedelta, now: datetime) -> TaskStatus:
         """Write what an attempt measured, before its output is published.
 
         Raises: LeaseLost.
         """
-        parameters = {
-            "task_id": task.id,
-            "by_attempt": task.attempt,
-            "measured": asdict(statistics),
-            "until": now + lease,
-        }
+        values = {"measured": asdict(statistics), "until": now + lease}
         with self._database.write() as connection:
-            status = connection.execute(statement.MEASURED, parameters).scalar_one_or_none()
-        return _still_held(task, status)
+            return _LEASES.keep(connection, statement.MEASURED, task, values)
 
     def succeed(self, task: Task, output: NewVersion, *, now: datetime) -> None:
         """The task is done and its output a model version, both in one transaction.
@@ -192,7 +187,7 @@ class TaskStore:
         Raises: LeaseLost, also when a stop was asked for before this.
         """
         with self._database.write() as connection:
-            _finish(connection, task, to=_S.SUCCEEDED, message=f"model {task.output_model_id} is ready", now=now)
+            _LEASES.finish(connection, task, to=_S.SUCCEEDED, message=f"model {task.output_model_id} is ready", now=now)
             parameters = {"set_id": task.model_set_id, "account_id": task.account_id}
             owner = connection.execute(model_statement.LOCK_SET, parameters).one()
             add_version(
@@ -211,7 +206,7 @@ class TaskStore:
         Raises: LeaseLost.
         """
         with self._database.write() as connection:
-            _finish(connection, task, to=_S.FAILED, message=reason, now=now)
+            _LEASES.finish(connection, task, to=_S.FAILED, message=reason, now=now)
 
     def stopped(self, task: Task, *, now: datetime) -> None:
         """The worker let go of a task it was asked to stop.
@@ -219,28 +214,20 @@ class TaskStore:
         Raises: LeaseLost.
         """
         with self._database.write() as connection:
-            _finish(connection, task, to=_S.STOPPED, message="stopped", now=now)
+            _LEASES.finish(connection, task, to=_S.STOPPED, message="stopped", now=now)
 
     def release(self, task: Task, *, why: str, forgive: bool, now: datetime) -> None:
         """Give the task back to be claimed again; ``forgive`` where the attempt is not to blame for having no result.
 
         Raises: LeaseLost.
         """
-        parameters = {"task_id": task.id, "by_attempt": task.attempt, "ended": _LONG_AGO, "forgiven": int(forgive)}
         with self._database.write() as connection:
-            row = connection.execute(statement.RELEASE, parameters).first()
-            if row is None:
-                raise _lost(task)
-            _note(connection, task.id, status=_S(row.status), attempt=task.attempt, message=why, now=now)
+            _LEASES.release(connection, task, why=why, forgive=forgive, now=now)
 
     def release_holder(self, holder: str, *, now: datetime) -> int:
         """End all leases of a holder that is known to be dead; how many there were."""
         with self._database.write() as connection:
-            rows = connection.execute(statement.RELEASE_HOLDER, {"dead_holder": holder, "ended": _LONG_AGO}).all()
-            for row in rows:
-                message = "its worker died"
-                _note(connection, row.id, status=_S(row.status), attempt=row.attempt, message=message, now=now)
-        return len(rows)
+            return _LEASES.release_holder(connection, holder, now=now)
 
     def final_among(self, task_ids: Iterable[str]) -> set[str]:
         """Which of these tasks are final."""
@@ -253,31 +240,5 @@ class TaskStore:
             return [to_task(row) for row in connection.execute(statement.MEASURED_IN_VAIN)]
 
 
-def _note(
-    connection: Connection, task_id: str, *, status: TaskStatus, attempt: int, message: str, now: datetime
-) -> None:
-    event = {"task_id": task_id, "at": now, "status": status.value, "attempt": attempt, "message": message}
-    connection.execute(statement.INSERT_EVENT, event)
-
-
-def _finish(connection: Connection, task: Task, *, to: TaskStatus, message: str, now: datetime) -> None:
-    parameters = {"task_id": task.id, "by_attempt": task.attempt, "now": now}
-    if to is _S.FAILED:
-        parameters["why"] = message
-    if connection.execute(statement.FINISH[to], parameters).first() is None:
-        raise _lost(task)
-    _note(connection, task.id, status=to, attempt=task.attempt, message=message, now=now)
-
-
 def _status(connection: Connection, task_id: str) -> TaskStatus:
     return _S(connection.execute(statement.TASK_STATUS, {"task_id": task_id}).scalar_one())
-
-
-def _still_held(task: Task, status: str | None) -> TaskStatus:
-    if status is None:
-        raise _lost(task)
-    return _S(status)
-
-
-def _lost(task: Task) -> LeaseLost:
-    return LeaseLost(f"attempt {task.attempt} of task {task.id} does not hold it any more")
