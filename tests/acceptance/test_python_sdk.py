@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.acceptance.conftest import Sample
+from tests.acceptance.sdk import sdk_environment
 from tests.acceptance.server import Server
 
 pytestmark = pytest.mark.slow
@@ -75,16 +76,13 @@ def run_sdk(
     python: Path, code: str, *arguments: str, server: Server, keys: Mapping[str, str], folder: Path
 ) -> subprocess.CompletedProcess[str]:
     """Run ``code`` where the SDK is, with nothing in its environment but address and keys."""
-    environment = {
-        "HOME": str(folder),
-        "NO_PROXY": "127.0.0.1",
-        "PYTHONIOENCODING": "utf-8",
-        "QIANFAN_CONSOLE_API_BASE_URL": server.url,
-        "QIANFAN_ACCESS_KEY": keys["accessKey"],
-        "QIANFAN_SECRET_KEY": keys["secretKey"],
-    }
     return subprocess.run(
-        [python, "-c", code, *arguments], env=environment, cwd=folder, capture_output=True, text=True, check=False
+        [python, "-c", code, *arguments],
+        env=sdk_environment(folder, server=server, keys=keys),
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
 
