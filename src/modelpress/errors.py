@@ -7,7 +7,7 @@
     │   ├── AuthenticationError: InvalidAuthHeader, UnknownAccessKey, SignatureMismatch, SignatureExpired
     │   ├── AccessDenied
     │   ├── NoSuchTask, NoSuchModel, NoSuchModelSet, NoSuchBucket, NoSuchObject, NoSuchAccessKey
-    │   └── TaskStatusConflict, ModelInUse, NameConflict, ModelNotSupported
+    │   └── TaskStatusConflict, ModelInUse, NameConflict, IdempotentParameterMismatch, ModelNotSupported
     ├── TaskError               why a task failed; ``reason`` is the class shown in failedReason
     │   ├── BadSource           the checkpoint cannot be read as one (AlreadyCompressed: it was quantized before)
     │   ├── Unsupported         it can be read, but not compressed as asked
@@ -257,6 +257,18 @@ class NameConflict(ServiceError):
 
     def __init__(self, kind: str, name: str) -> None:
         super().__init__(f"{kind} {name!r} already exists")
+
+
+class IdempotentParameterMismatch(ServiceError):
+    """The client token was used before, for something else."""
+
+    code = "IdempotentParameterMismatch"
+
+    def __init__(self, client_token: str) -> None:
+        super().__init__(
+            f"The request uses the same client token {client_token!r} as an earlier request, with other parameters.",
+            hint="take a new token for a new task",
+        )
 
 
 class ModelNotSupported(ServiceError):

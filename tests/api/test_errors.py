@@ -54,6 +54,12 @@ def _same_name_twice(account: Account) -> Reply:
     return account.post("CreateCustomModelSet", {"modelSetName": "set", "modelType": "Text2Text"})
 
 
+def _one_token_for_two_wishes(account: Account) -> Reply:
+    body = task_body(*account.make_world()) | {"clientToken": "t"}
+    account.call("CreateModelCompTask", body)
+    return account.post("CreateModelCompTask", body | {"name": "other"})
+
+
 #: What to do to meet the error of this number.
 TRIGGERS: dict[int, Callable[[Account], Reply]] = {
     400001: lambda account: account.post("CreateModelCompTask", {}),
@@ -67,6 +73,7 @@ TRIGGERS: dict[int, Callable[[Account], Reply]] = {
     400009: lambda account: account.send(TARGET, b"{}", more_headers=[("host", "another")]),
     403001: lambda account: account.but(access_key="unknown").post("DescribeModelCompTasks"),
     403002: lambda account: account.server.account(Policy.READ).post("DeleteModel", {"modelId": "amv-x"}),
+    403003: _one_token_for_two_wishes,
     404001: lambda account: account.post("DescribeModelCompTask", {"modelCompTaskId": "amva-x"}),
     404002: lambda account: account.post("DescribeModel", {"modelId": "amv-x"}),
     404003: lambda account: account.post("DescribeModelSet", {"modelSetName": "none"}),

@@ -34,6 +34,7 @@ BODIES: dict[str, dict[str, Any]] = {
         "sourceModelId": "amv-x",
         "modelSetId": "am-x",
         "description": "d",
+        "clientToken": "t",
         "config": {"strategy": "Quantization", "weight": "W8A16C16", "quantConf": "wint8"},
     },
     "DescribeModelCompTask": {"modelCompTaskId": "amva-x"},

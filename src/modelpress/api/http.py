@@ -98,7 +98,7 @@ class ActionEndpoint:
         # An indexed SQLite read costs less than handing it to a thread: measured 2.3 times the rate.
         caller, action = self._admit(received)
         if action.quick and len(received.body) <= _SMALL_BODY_BYTES:
-            request = decode(received.body, action.request)
+            request = decode(received.body, action.request, query=received.query)
             if action.slow_when is None or not action.slow_when(request):
                 return success_answer(request_id, action.run(services, caller, request))
         return await self._in_thread(lambda: self._carry_out(request_id, received, caller, action))
@@ -111,7 +111,7 @@ class ActionEndpoint:
         return caller, action
 
     def _carry_out(self, request_id: str, received: Received, caller: Caller, action: Action) -> Answer:
-        request = decode(received.body, action.request)
+        request = decode(received.body, action.request, query=received.query)
         return success_answer(request_id, action.run(self._house.services, caller, request))
 
     async def _in_thread(self, work: Callable[[], Answer]) -> Answer:

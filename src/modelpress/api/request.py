@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import parse_qsl
 
 import msgspec
 
@@ -59,8 +60,10 @@ def authorise(caller: Caller, action: Action) -> None:
         raise AccessDenied(action.name)
 
 
-def decode(body: bytes, form: type[wire.Request]) -> wire.Request:
+def decode(body: bytes, form: type[wire.Request], *, query: str = "") -> wire.Request:
     """The body as a ``form``; an empty body counts as ``{}``, as the Node SDK sends it.
+
+    Of the query, ``clientToken`` is taken where the form has such a field.
 
     Raises: MalformedJSON, InvalidRequest naming the field.
     """
@@ -73,7 +76,26 @@ def decode(body: bytes, form: type[wire.Request]) -> wire.Request:
     except RecursionError as exc:
         raise MalformedJSON("it is nested too deeply") from exc
     _check_texts(request, path="")
-    return request
+    return _with_token(request, query) if isinstance(request, wire.Repeatable) else request
+
+
+def _with_token(request: wire.Repeatable, query: str) -> wire.Request:
+    """The request with the client token of its body or of its query.
+
+    Raises: InvalidRequest if they name different ones.
+    """
+    named = {value for name, value in parse_qsl(query, keep_blank_values=True) if name == "clientToken"}
+    if request.client_token is not None:
+        named.add(request.client_token)
+    if not named:
+        return request
+    if len(named) > 1:
+        raise InvalidRequest("clientToken", "the query and the body name different ones, or the query names several")
+    try:
+        token = msgspec.convert(named.pop(), wire.ClientToken)
+    except msgspec.ValidationError as exc:
+        raise InvalidRequest("clientToken", str(exc)[:1].lower() + str(exc)[1:]) from exc
+    return msgspec.structs.replace(request, client_token=token)
 
 
 def _read_whole(kind: type[Any], value: Any) -> Any:

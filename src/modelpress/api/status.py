@@ -68,6 +68,7 @@ ROWS: dict[type[errors.ServiceError], ErrorRow] = dict(
         ),
         _row(errors.UnknownAccessKey, 403, 1, "no such access key, or it was revoked"),
         _row(errors.AccessDenied, 403, 2, "none of the access key's policies allows the action"),
+        _row(errors.IdempotentParameterMismatch, 403, 3, "the clientToken was used before, with other parameters"),
         _row(errors.NoSuchTask, 404, 1, "no compression task of this account has the id"),
         _row(errors.NoSuchModel, 404, 2, "no model version of this account has the id"),
         _row(errors.NoSuchModelSet, 404, 3, "no model set of this account has the id or name"),

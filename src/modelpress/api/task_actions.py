@@ -27,6 +27,7 @@ def _create_task(services: Services, caller: Caller, request: wire.CreateTask) -
             source_model_id=request.source_model_id,
             model_set_id=request.model_set_id,
             recipe=recipe,
+            client_token=request.client_token,
         ),
     )
     return task.id

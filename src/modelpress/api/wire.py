@@ -13,12 +13,30 @@ Id = Annotated[str, Meta(min_length=1, max_length=64)]
 Word = Annotated[str, Meta(max_length=64)]
 
 
+#: Anything that tells one wish from another; ``\Z``, since ``$`` would let a line break follow.
+ClientToken = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=64,
+        pattern=r"^[!-~]+\Z",
+        description="makes repeating the request safe: 1 to 64 visible ASCII characters; also taken from the query",
+    ),
+]
+
+
 class Whole(int):
     """A whole number, also one written 100.0: the Java SDK turns every number it parsed into a double."""
 
 
 class Request(Struct, frozen=True, kw_only=True, rename="camel"):
     """The base of all requests. (Neither frozen, for type checkers, nor kw_only is inherited: every form says both.)"""
+
+
+class Repeatable(Request, frozen=True, kw_only=True):
+    """A request that may be sent again: with the same token it is carried out once."""
+
+    client_token: ClientToken | None = None
 
 
 class PageForm(Request, frozen=True, kw_only=True):
@@ -43,7 +61,7 @@ class Config(Request, frozen=True, kw_only=True):
     quant_conf: Annotated[Word | None, Meta(description="the scheme by its older name, instead of weight")] = None
 
 
-class CreateTask(Request, frozen=True, kw_only=True):
+class CreateTask(Repeatable, frozen=True, kw_only=True):
     """CreateModelCompTask."""
 
     name: Name

@@ -130,3 +130,6 @@ class NewTask:
     recipe: Recipe
     source_model_id: str
     model_set_id: str
+    #: What makes creating repeatable: the caller's token, and a digest of what was asked with it.
+    client_token: str | None = None
+    request_digest: str | None = None

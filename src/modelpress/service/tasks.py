@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 
 from modelpress.domain.page import Page, PageRequest
 from modelpress.domain.policy import Caller
@@ -27,6 +30,19 @@ class TaskRequest:
     source_model_id: str
     model_set_id: str
     recipe: Recipe
+    client_token: str | None = None
+
+    def digest(self) -> str:
+        """A text that two requests share if they ask for the same, whatever their tokens and spelling.
+
+        What is empty counts as absent, so that a field added later leaves the digests of old requests as they are.
+        """
+        asked = asdict(self) | {"recipe": _filled(self.recipe.as_json()), "client_token": None}
+        return hashlib.sha256(json.dumps(_filled(asked), sort_keys=True).encode()).hexdigest()
+
+
+def _filled(facts: Mapping[str, object]) -> dict[str, object]:
+    return {name: value for name, value in facts.items() if value not in (None, "", (), {})}
 
 
 class TaskService:
@@ -39,10 +55,20 @@ class TaskService:
         self._clock = clock
 
     def create(self, caller: Caller, request: TaskRequest) -> Task:
-        """A new task; what can be known from the source's headers is refused here, not later.
+        """A new task, or the one that was made before with the request's token.
 
-        Raises: NoSuchModel, NoSuchModelSet; ModelNotSupported if the source cannot be compressed as asked.
+        What can be known from the source's headers is refused here, not later.
+
+        Raises: IdempotentParameterMismatch if the token was used for something else; NoSuchModel, NoSuchModelSet;
+        ModelNotSupported if the source cannot be compressed as asked.
         """
+        digest = None
+        if request.client_token is not None:
+            digest = request.digest()
+            # Before anything else is looked at: the source may have been deleted since.
+            made = self._tasks.made_with(request.client_token, digest=digest, account_id=caller.account_id)
+            if made is not None:
+                return made
         source = self._models.get_version(request.source_model_id, account_id=caller.account_id)
         self._models.get_set(request.model_set_id, account_id=caller.account_id)
         if source.unsupported_reason is not None:
@@ -59,6 +85,8 @@ class TaskService:
             recipe=request.recipe,
             source_model_id=request.source_model_id,
             model_set_id=request.model_set_id,
+            client_token=request.client_token,
+            request_digest=digest,
         )
         return self._tasks.create(new, now=self._clock())
 

@@ -29,6 +29,10 @@ EVENTS = select(task_event).where(task_event.c.task_id == bindparam("task_id")).
 TASK = select(task).where(
     task.c.id == bindparam("task_id"), task.c.account_id == bindparam("account_id"), task.c.deleted_at.is_(None)
 )
+#: Also of a deleted task: its token stays taken.
+TASK_OF_TOKEN = select(task).where(
+    task.c.account_id == bindparam("account_id"), task.c.client_token == bindparam("token")
+)
 TASK_STATUS = select(task.c.status).where(task.c.id == bindparam("task_id"))
 
 

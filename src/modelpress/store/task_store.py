@@ -7,12 +7,19 @@ from dataclasses import asdict
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
+from sqlalchemy.exc import IntegrityError
 
 from modelpress.domain.identifier import MODEL, TASK, new_id
 from modelpress.domain.model import ModelVersion, SourceType
 from modelpress.domain.page import Page, PageRequest
 from modelpress.domain.task import FINAL, NewTask, Progress, Statistics, Task, TaskEvent, TaskStatus
-from modelpress.errors import NoSuchModel, NoSuchModelSet, NoSuchTask, TaskStatusConflict
+from modelpress.errors import (
+    IdempotentParameterMismatch,
+    NoSuchModel,
+    NoSuchModelSet,
+    NoSuchTask,
+    TaskStatusConflict,
+)
 from modelpress.store import model_statement
 from modelpress.store import task_statement as statement
 from modelpress.store.database import Database
@@ -41,10 +48,34 @@ class TaskStore:
     # --- callers ---------------------------------------------------------------------------------------------
 
     def create(self, new: NewTask, *, now: datetime) -> Task:
-        """A new task, ``creating``.
+        """A new task, ``creating``; or the one that another call made with the same token at the same moment.
 
-        Raises: NoSuchModel, NoSuchModelSet if the source or the set to fill is not the account's (any more).
+        Raises: NoSuchModel, NoSuchModelSet if the source or the set to fill is not the account's (any more);
+        IdempotentParameterMismatch if the token was used for something else.
         """
+        try:
+            return self._insert(new, now=now)
+        except IntegrityError:
+            if new.client_token is None or new.request_digest is None:
+                raise
+            made = self.made_with(new.client_token, digest=new.request_digest, account_id=new.account_id)
+            if made is None:  # it was not the token
+                raise
+            return made
+
+    def made_with(self, client_token: str, *, digest: str, account_id: str) -> Task | None:
+        """The task that the account made with this token, deleted or not; None if it made none.
+
+        Raises: IdempotentParameterMismatch if that was for a request of another digest.
+        """
+        with self._database.read() as connection:
+            parameters = {"token": client_token, "account_id": account_id}
+            row = connection.execute(statement.TASK_OF_TOKEN, parameters).first()
+        if row is not None and row.request_digest != digest:
+            raise IdempotentParameterMismatch(client_token)
+        return None if row is None else to_task(row)
+
+    def _insert(self, new: NewTask, *, now: datetime) -> Task:
         columns = {
             "id": new_id(TASK),
             "account_id": new.account_id,
@@ -57,6 +88,8 @@ class TaskStore:
             "source_model_id": new.source_model_id,
             "model_set_id": new.model_set_id,
             "output_model_id": new_id(MODEL),
+            "client_token": new.client_token,
+            "request_digest": new.request_digest,
             "created_at": now,
         }
         owner = {"account_id": new.account_id}
