@@ -22,7 +22,7 @@ class ConfigResult(Result, frozen=True, kw_only=True):
 
 
 class TaskItem(Result, frozen=True, kw_only=True):
-    """A task in a list; ``progress`` and ``stage`` are additions of ours."""
+    """A task in a list; ``progress``, ``stage`` and ``etaSeconds`` are additions of ours."""
 
     id: str
     name: str
@@ -35,6 +35,7 @@ class TaskItem(Result, frozen=True, kw_only=True):
     model_id: str | UnsetType = UNSET
     finish_time: str | UnsetType = UNSET
     stage: str | UnsetType = UNSET
+    eta_seconds: int | UnsetType = UNSET
 
 
 class StatisticsResult(Result, frozen=True, kw_only=True):
@@ -84,6 +85,7 @@ def config_result(recipe: Recipe) -> ConfigResult:
 
 
 def _item_fields(task: Task) -> dict[str, Any]:
+    eta = task.eta_seconds if task.status is TaskStatus.RUNNING else None
     model_id: str | UnsetType = UNSET
     if task.status is TaskStatus.SUCCEEDED:
         model_id = task.output_model_id
@@ -101,6 +103,7 @@ def _item_fields(task: Task) -> dict[str, Any]:
         "model_id": model_id,
         "finish_time": UNSET if task.finished_at is None else time_text(task.finished_at),
         "stage": task.stage or UNSET,
+        "eta_seconds": UNSET if eta is None else eta,
     }
 
 

@@ -152,6 +152,7 @@ def _facts(detail: dict[str, Any]) -> dict[str, str]:
         "reason": detail.get("failedReason", ""),
         "weight": detail["config"]["weight"],
         "done": f"{detail['progress']} %",
+        "remaining": f"{detail['etaSeconds']} s" if "etaSeconds" in detail else "",
         "source": detail["sourceModelId"],
         "model set": detail["modelSetId"],
         "model": detail.get("modelId", ""),

@@ -67,6 +67,8 @@ class Progress:
     bytes_done: int
     bytes_total: int
     shards_done: int
+    #: Measured by the supervisor; None until it can tell.
+    eta_seconds: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,6 +116,7 @@ class Task:
     #: Of the source's tensors; 0 of 0 until an attempt has told.
     bytes_done: int
     bytes_total: int
+    eta_seconds: int | None
     statistics: Statistics | None
     created_at: datetime
     started_at: datetime | None

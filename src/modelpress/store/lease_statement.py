@@ -29,7 +29,7 @@ _S = TaskStatus
 _HELD = [_S.RUNNING.value, _S.STOPPING.value]
 
 
-def claim_statements(table: Table, *, open_rows: TextClause) -> dict[str, Any]:
+def claim_statements(table: Table, *, open_rows: TextClause, **values: Any) -> dict[str, Any]:
     """By dialect: the oldest row that waits or whose lease has ended, taken by ``holding``.
 
     ``open_rows`` is the condition of the table's partial index, to the letter: without it every look for work reads
@@ -41,12 +41,12 @@ def claim_statements(table: Table, *, open_rows: TextClause) -> dict[str, Any]:
     )
     chosen = select(table.c.seq).where(open_rows, claimable).order_by(table.c.seq).limit(1)
     return {
-        "postgresql": _claim(table, chosen.with_for_update(skip_locked=True)),
-        "sqlite": _claim(table, chosen),  # one writer at a time; SKIP LOCKED would be dropped silently
+        "postgresql": _claim(table, chosen.with_for_update(skip_locked=True), values),
+        "sqlite": _claim(table, chosen, values),  # one writer at a time; SKIP LOCKED would be dropped silently
     }
 
 
-def _claim(table: Table, chosen: Select[Any]) -> Any:
+def _claim(table: Table, chosen: Select[Any], values: dict[str, Any]) -> Any:
     return (
         update(table)
         .where(table.c.seq == chosen.scalar_subquery())
@@ -57,6 +57,7 @@ def _claim(table: Table, chosen: Select[Any]) -> Any:
             holder=bindparam("holding"),
             lease_until=bindparam("until"),
             started_at=func.coalesce(table.c.started_at, bindparam("now", type_=table.c.started_at.type)),
+            **values,
         )
         .returning(table)
     )
@@ -101,7 +102,7 @@ def finish_statement(table: Table, to: TaskStatus, **values: Any) -> Any:
     )
 
 
-def release_statement(table: Table) -> Any:
+def release_statement(table: Table, **values: Any) -> Any:
     """A lease given back by its attempt, when its process died or the worker is going away."""
     return (
         update(table)
@@ -110,16 +111,17 @@ def release_statement(table: Table) -> Any:
             holder=None,
             lease_until=bindparam("ended"),
             barren_attempts=table.c.barren_attempts - bindparam("forgiven"),
+            **values,
         )
         .returning(table)
     )
 
 
-def release_holder_statement(table: Table, *, open_rows: TextClause) -> Any:
+def release_holder_statement(table: Table, *, open_rows: TextClause, **values: Any) -> Any:
     """All leases of one holder that is known to be dead."""
     return (
         update(table)
         .where(open_rows, table.c.holder == bindparam("dead_holder"), table.c.status.in_(_HELD))
-        .values(lease_until=bindparam("ended"), holder=None)
+        .values(lease_until=bindparam("ended"), holder=None, **values)
         .returning(table)
     )

@@ -31,6 +31,7 @@ def to_task(row: Row[Any]) -> Task:
         percent=row.percent,
         bytes_done=row.bytes_done,
         bytes_total=row.bytes_total,
+        eta_seconds=row.eta_seconds,
         statistics=None if row.statistics is None else Statistics(**row.statistics),
         created_at=row.created_at,
         started_at=row.started_at,

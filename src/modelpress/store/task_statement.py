@@ -56,13 +56,15 @@ DELETE_TASK = (
 
 # --- workers -------------------------------------------------------------------------------------------------
 
-CLAIM = claim_statements(task, open_rows=OPEN_TASK)
+#: What an earlier attempt measured says nothing of the next one.
+CLAIM = claim_statements(task, open_rows=OPEN_TASK, eta_seconds=None)
 REPORT = report_statement(
     task,
     stage=bindparam("new_stage"),
     percent=bindparam("new_percent"),
     bytes_done=bindparam("new_bytes_done"),
     bytes_total=bindparam("new_bytes_total"),
+    eta_seconds=bindparam("new_eta_seconds"),
 )
 MEASURED = keep_statement(task, statistics=bindparam("measured"))
 FINISH = {
@@ -70,8 +72,8 @@ FINISH = {
     _S.FAILED: finish_statement(task, _S.FAILED, reason=bindparam("why")),
     _S.STOPPED: finish_statement(task, _S.STOPPED),
 }
-RELEASE = release_statement(task)
-RELEASE_HOLDER = release_holder_statement(task, open_rows=OPEN_TASK)
+RELEASE = release_statement(task, eta_seconds=None)
+RELEASE_HOLDER = release_holder_statement(task, open_rows=OPEN_TASK, eta_seconds=None)
 MEASURED_IN_VAIN = select(task).where(
     task.c.status.in_([_S.FAILED.value, _S.STOPPED.value]), task.c.statistics.is_not(None)
 )

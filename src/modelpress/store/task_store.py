@@ -199,6 +199,7 @@ class TaskStore:
             "new_percent": progress.percent,
             "new_bytes_done": progress.bytes_done,
             "new_bytes_total": progress.bytes_total,
+            "new_eta_seconds": progress.eta_seconds,
             "fruitful": fruitful,
             "until": now + lease,
         }

@@ -16,6 +16,7 @@ import signal
 import socket
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import structlog
@@ -25,6 +26,7 @@ from modelpress.errors import DiskFull, InternalFailure, LeaseLost, StoreUnavail
 from modelpress.runners.local import LocalProcess
 from modelpress.service.work import Assignment, WorkService
 from modelpress.settings import Settings
+from modelpress.worker.pace import Pace
 
 _log = structlog.get_logger("modelpress.worker")
 
@@ -42,6 +44,7 @@ class _Attempt:
         self.assignment = assignment
         self.process = process
         self.progress = _STARTING
+        self.pace = Pace()
         self.reported_at = self.renewed_at = time.monotonic()
         self.shards_at_start: int | None = None
         self.fruit_reported = False
@@ -59,6 +62,7 @@ class _Attempt:
             if "progress" in message:
                 self.progress = Progress(**message["progress"])
                 if self.shards_at_start is None:
+                    self.pace.begin(self.progress, now=time.monotonic())
                     self.shards_at_start = self.progress.shards_done
             elif "done" in message:
                 self.done = Statistics(**message["done"])
@@ -171,7 +175,9 @@ class Supervisor:
 
     def _report(self, attempt: _Attempt, now: float) -> None:
         try:
-            asked = self._work.report(attempt.assignment.task, attempt.progress, fruitful=attempt.fruitful)
+            seconds_left = attempt.pace.seconds_left(attempt.progress, now=now)
+            progress = replace(attempt.progress, eta_seconds=seconds_left)
+            asked = self._work.report(attempt.assignment.task, progress, fruitful=attempt.fruitful)
         except StoreUnavailable:
             if now - attempt.renewed_at >= self._settings.lease_seconds:
                 _log.warning("lease could not be renewed", task=attempt.assignment.task.id)
