@@ -84,7 +84,7 @@ def worker(
     from modelpress.worker.supervisor import Supervisor
 
     with open_services(settings) as services:
-        supervisor = Supervisor(services.work, settings)
+        supervisor = Supervisor([services.work], settings)
 
         def leave(_number: int, _frame: FrameType | None) -> None:
             supervisor.leave()

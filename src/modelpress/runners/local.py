@@ -10,25 +10,36 @@ import json
 import os
 import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 _PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "PYTHONPATH", "VIRTUAL_ENV", "MODELPRESS_KERNEL", "TZ")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Program:
+    """A process to be started: a module of ours, what it is to do, and the file that its output goes to."""
+
+    module: str
+    spec: Mapping[str, Any]
+    log: Path
+
+
 class LocalProcess:
     """A running attempt."""
 
-    def __init__(self, argv: Sequence[str], *, spec: Mapping[str, Any], log: Path) -> None:
-        """Start ``argv`` with ``--parent PID --report FD`` added and ``spec`` as JSON on its standard input."""
-        log.parent.mkdir(parents=True, exist_ok=True)
+    def __init__(self, program: Program) -> None:
+        """Start it with ``--parent PID --report FD`` and its ``spec`` as JSON on its standard input."""
+        program.log.parent.mkdir(parents=True, exist_ok=True)
         reading, writing = os.pipe()
         os.set_blocking(reading, False)
-        with log.open("ab") as output:
+        with program.log.open("ab") as output:
             self._process = subprocess.Popen(
-                [*argv, "--parent", str(os.getpid()), "--report", str(writing)],
+                [sys.executable, "-m", program.module, "--parent", str(os.getpid()), "--report", str(writing)],
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=output,
@@ -41,7 +52,7 @@ class LocalProcess:
         self._unread = b""
         assert self._process.stdin is not None
         try:
-            self._process.stdin.write(json.dumps(spec).encode())
+            self._process.stdin.write(json.dumps(program.spec).encode())
             self._process.stdin.close()
         except BrokenPipeError:
             pass  # it died at once; poll() tells

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 from modelpress.domain.model import Location
 from modelpress.domain.task import BARREN_ATTEMPTS_ALLOWED, Progress, Statistics, Task, TaskStatus
 from modelpress.errors import BadSource, LeaseLost, NotFound, WorkerLost
+from modelpress.runners.local import Program
 from modelpress.service.clock import Clock
 from modelpress.service.models import MODEL_FORMAT
 from modelpress.settings import Settings
@@ -29,8 +32,15 @@ class Assignment:
     output: Location
     architecture: str
     application_type: str
+    #: The process that does it.
+    program: Program
     #: What an attempt measured that published the output and died before it could say so; only that is left to do.
     published: Statistics | None
+
+    @property
+    def label(self) -> str:
+        """The scheme, for the log."""
+        return self.task.recipe.scheme.name
 
 
 class WorkService:
@@ -42,6 +52,7 @@ class WorkService:
         self._tasks = tasks
         self._models = models
         self._buckets = buckets
+        self._settings = settings
         self._lease = timedelta(seconds=settings.lease_seconds)
         self._retention = timedelta(hours=settings.retention_hours)
         self._clock = clock
@@ -72,9 +83,21 @@ class WorkService:
                 output=output,
                 architecture=source.architecture,
                 application_type=source.application_type,
+                program=self._program(task, directory),
                 published=published,
             )
         return None
+
+    def _program(self, task: Task, source: Directory) -> Program:
+        spec = {
+            "source": str(source.path),
+            "root": str(source.root),
+            "staging": str(self._buckets.staging(task.id)),
+            "recipe": task.recipe.as_json(),
+            "threads": self._settings.threads,
+        }
+        log = self._settings.data / "logs" / task.id / f"{task.attempt}.log"
+        return Program(module="modelpress.worker.attempt", spec=spec, log=log)
 
     def report(self, task: Task, progress: Progress, *, fruitful: bool) -> bool:
         """Write progress and renew the lease; True if a stop was asked for.
@@ -83,6 +106,10 @@ class WorkService:
         """
         status = self._tasks.report(task, progress, fruitful=fruitful, lease=self._lease, now=self._clock())
         return status is TaskStatus.STOPPING
+
+    def result(self, told: Mapping[str, Any]) -> Statistics:
+        """What an attempt's process measured, as it told it."""
+        return Statistics(**told)
 
     def publish(self, assignment: Assignment, statistics: Statistics) -> bool:
         """Make the verified staging folder the task's output; False if a stop was asked for first.

@@ -14,19 +14,20 @@ import os
 import secrets
 import signal
 import socket
-import sys
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import structlog
 
-from modelpress.domain.task import Progress, Statistics
+from modelpress.domain.task import Progress
 from modelpress.errors import DiskFull, InternalFailure, LeaseLost, StoreUnavailable, TaskError
 from modelpress.runners.local import LocalProcess
-from modelpress.service.work import Assignment, WorkService
 from modelpress.settings import Settings
 from modelpress.worker.pace import Pace
+from modelpress.worker.work import Assignment, Work
 
 _log = structlog.get_logger("modelpress.worker")
 
@@ -40,7 +41,8 @@ _STARTING = Progress(stage="starting", percent=0, bytes_done=0, bytes_total=0, s
 class _Attempt:
     """One running process and what it last told."""
 
-    def __init__(self, assignment: Assignment, process: LocalProcess) -> None:
+    def __init__(self, work: Work, assignment: Assignment, process: LocalProcess) -> None:
+        self.work = work
         self.assignment = assignment
         self.process = process
         self.progress = _STARTING
@@ -48,7 +50,7 @@ class _Attempt:
         self.reported_at = self.renewed_at = time.monotonic()
         self.shards_at_start: int | None = None
         self.fruit_reported = False
-        self.done: Statistics | None = None
+        self.done: Any = None
         self.failed: str | None = None
         self.stop_asked_at: float | None = None
 
@@ -65,16 +67,16 @@ class _Attempt:
                     self.pace.begin(self.progress, now=time.monotonic())
                     self.shards_at_start = self.progress.shards_done
             elif "done" in message:
-                self.done = Statistics(**message["done"])
+                self.done = self.work.result(message["done"])
             else:
                 self.failed = message["failed"]
 
 
 class Supervisor:
-    """Runs up to ``settings.slots`` attempts at a time."""
+    """Runs up to ``settings.slots`` attempts at a time, of all ``works`` in turn."""
 
-    def __init__(self, work: WorkService, settings: Settings) -> None:
-        self._work = work
+    def __init__(self, works: Sequence[Work], settings: Settings) -> None:
+        self._works = list(works)
         self._settings = settings
         self._attempts: list[_Attempt] = []
         # A plain flag: an Event could deadlock, being set by a signal handler in the thread that waits on it.
@@ -88,7 +90,7 @@ class Supervisor:
     def run(self) -> None:
         """Work until ``leave`` is called."""
         self._holder, lock = _take_name(self._settings.data)
-        if lock is not None and (ended := self._work.release_holder(self._holder)):
+        if lock is not None and (ended := sum(work.release_holder(self._holder) for work in self._works)):
             _log.info("leases of a dead worker ended", holder=self._holder, tasks=ended)
         _log.info("worker ready", holder=self._holder, slots=self._settings.slots)
         while not self._leaving:
@@ -120,42 +122,41 @@ class Supervisor:
                 self._drop(attempt)
         if not self._attempts and now - self._swept_at >= _SWEEP_SECONDS:
             self._swept_at = now
-            self._work.sweep()
+            for work in self._works:
+                work.sweep()
 
     def _claim(self) -> None:
         while len(self._attempts) < self._settings.slots:
-            assignment = self._work.claim(self._holder)
-            if assignment is None:
+            claimed = self._claim_one()
+            if claimed is None:
                 return
+            work, assignment = claimed
             task = assignment.task
-            _log.info("attempt begins", task=task.id, attempt=task.attempt, scheme=task.recipe.scheme.name)
+            _log.info("attempt begins", task=task.id, attempt=task.attempt, what=assignment.label)
             try:
-                self._begin(assignment)
+                self._begin(work, assignment)
             except LeaseLost as exc:
                 _log.warning("lease lost", task=task.id, detail=exc.message)
 
-    def _begin(self, assignment: Assignment) -> None:
+    def _claim_one(self) -> tuple[Work, Assignment] | None:
+        for work in list(self._works):
+            # In turn, so that a long queue of one work does not keep another waiting.
+            self._works.append(self._works.pop(0))
+            assignment = work.claim(self._holder)
+            if assignment is not None:
+                return work, assignment
+        return None
+
+    def _begin(self, work: Work, assignment: Assignment) -> None:
         if assignment.published is not None:
-            self._publish(assignment, assignment.published)
+            self._publish(work, assignment, assignment.published)
             return
         try:
-            process = self._start(assignment)
+            process = LocalProcess(assignment.program)
         except OSError as exc:
-            self._work.fail(assignment.task, _failure(exc, "the attempt could not be started").failed_reason())
+            work.fail(assignment.task, _failure(exc, "the attempt could not be started").failed_reason())
             return
-        self._attempts.append(_Attempt(assignment, process))
-
-    def _start(self, assignment: Assignment) -> LocalProcess:
-        task = assignment.task
-        spec = {
-            "source": str(assignment.source.path),
-            "root": str(assignment.source.root),
-            "staging": str(assignment.staging),
-            "recipe": task.recipe.as_json(),
-            "threads": self._settings.threads,
-        }
-        log = self._settings.data / "logs" / task.id / f"{task.attempt}.log"
-        return LocalProcess([sys.executable, "-m", "modelpress.worker.attempt"], spec=spec, log=log)
+        self._attempts.append(_Attempt(work, assignment, process))
 
     def _look_after(self, attempt: _Attempt) -> None:
         attempt.listen()
@@ -177,7 +178,7 @@ class Supervisor:
         try:
             seconds_left = attempt.pace.seconds_left(attempt.progress, now=now)
             progress = replace(attempt.progress, eta_seconds=seconds_left)
-            asked = self._work.report(attempt.assignment.task, progress, fruitful=attempt.fruitful)
+            asked = attempt.work.report(attempt.assignment.task, progress, fruitful=attempt.fruitful)
         except StoreUnavailable:
             if now - attempt.renewed_at >= self._settings.lease_seconds:
                 _log.warning("lease could not be renewed", task=attempt.assignment.task.id)
@@ -191,39 +192,39 @@ class Supervisor:
 
     def _finish(self, attempt: _Attempt, status: int) -> None:
         """The process has ended: publish, fail, stop or give back, whichever is true."""
-        task = attempt.assignment.task
-        if self._work.report(task, attempt.progress, fruitful=attempt.fruitful):
-            self._work.stopped(task)
+        work, task = attempt.work, attempt.assignment.task
+        if work.report(task, attempt.progress, fruitful=attempt.fruitful):
+            work.stopped(task)
             _log.info("stopped", task=task.id)
         elif attempt.done is not None:
-            self._publish(attempt.assignment, attempt.done)
+            self._publish(work, attempt.assignment, attempt.done)
         elif attempt.failed is not None:
-            self._work.fail(task, attempt.failed)
+            work.fail(task, attempt.failed)
             _log.info("failed", task=task.id, reason=attempt.failed)
         else:
             how = f"by signal {-status}" if status < 0 else f"with status {status}"
             if status == -signal.SIGKILL:
                 how += ", as the system does when memory runs out"
-            self._work.release(task, why=f"attempt {task.attempt} ended {how}", forgive=False)
+            work.release(task, why=f"attempt {task.attempt} ended {how}", forgive=False)
             _log.warning("attempt died", task=task.id, attempt=task.attempt, how=how)
         self._forget(attempt)
 
-    def _publish(self, assignment: Assignment, statistics: Statistics) -> None:
+    def _publish(self, work: Work, assignment: Assignment, result: Any) -> None:
         task = assignment.task
         try:
-            if self._work.publish(assignment, statistics):
-                _log.info("succeeded", task=task.id, model=task.output_model_id)
+            if work.publish(assignment, result):
+                _log.info("succeeded", task=task.id)
             else:
-                self._work.stopped(task)
+                work.stopped(task)
         except OSError as exc:
-            self._work.fail(task, _failure(exc, "the output could not be published").failed_reason())
+            work.fail(task, _failure(exc, "the output could not be published").failed_reason())
         except TaskError as exc:
-            self._work.fail(task, exc.failed_reason())
+            work.fail(task, exc.failed_reason())
 
     def _give_back(self, attempt: _Attempt) -> None:
         attempt.process.kill()
         try:
-            self._work.release(attempt.assignment.task, why="its worker was asked to leave", forgive=True)
+            attempt.work.release(attempt.assignment.task, why="its worker was asked to leave", forgive=True)
         except (LeaseLost, StoreUnavailable) as exc:
             _log.warning("could not give the task back", task=attempt.assignment.task.id, detail=exc.message)
 
