@@ -6,7 +6,8 @@
     │   │   EntityTooLarge, RequestLimitExceeded
     │   ├── AuthenticationError: InvalidAuthHeader, UnknownAccessKey, SignatureMismatch, SignatureExpired
     │   ├── AccessDenied
-    │   ├── NoSuchTask, NoSuchModel, NoSuchModelSet, NoSuchBucket, NoSuchObject, NoSuchAccessKey
+    │   ├── NoSuchTask, NoSuchModel, NoSuchModelSet, NoSuchBucket, NoSuchObject
+    │   ├── NoSuchAccessKey, NoSuchUser, InvalidArgument, UserInUse, PoliciesDiffer (operator commands only)
     │   └── TaskStatusConflict, ModelInUse, NameConflict, IdempotentParameterMismatch, ModelNotSupported
     ├── TaskError               why a task failed; ``reason`` is the class shown in failedReason
     │   ├── BadSource           the checkpoint cannot be read as one (AlreadyCompressed: it was quantized before)
@@ -230,6 +231,49 @@ class NoSuchAccessKey(NotFound):
 
     def __init__(self, access_key: str) -> None:
         super().__init__(f"no access key {access_key!r}")
+
+
+class NoSuchUser(NotFound):
+    """The account has no user of this name (operator commands only)."""
+
+    code = "NoSuchUser"
+
+    def __init__(self, name: str, *, account: str, hint: str | None = None) -> None:
+        super().__init__(f"account {account!r} has no user {name!r}", hint=hint)
+
+
+class InvalidArgument(ServiceError):
+    """An argument of a command has a value that is not allowed (operator commands only)."""
+
+    code = "InvalidArgument"
+
+    def __init__(self, argument: str, why: str) -> None:
+        super().__init__(f"{argument}: {why}")
+        self.argument = argument
+
+
+class UserInUse(ServiceError):
+    """A user that is to be deleted has access keys in force (operator commands only)."""
+
+    code = "UserInUse"
+
+    def __init__(self, name: str, *, account: str) -> None:
+        super().__init__(
+            f"user {name!r} of account {account!r} has access keys in force",
+            hint="modelpress key list shows them; modelpress key revoke puts one out of force",
+        )
+
+
+class PoliciesDiffer(ServiceError):
+    """A key is wanted with other policies than its user has (operator commands only)."""
+
+    code = "PoliciesDiffer"
+
+    def __init__(self, name: str, *, account: str, has: str) -> None:
+        super().__init__(
+            f"user {name!r} of account {account!r} exists with other policies: {has}",
+            hint="name another user with --user, or change this one's with modelpress user policy",
+        )
 
 
 class TaskStatusConflict(ServiceError):

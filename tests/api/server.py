@@ -53,7 +53,9 @@ class RunningServer:
     def account(self, *policies: Policy, name: str | None = None, pair: KeyPair | None = None) -> Account:
         """A caller with a key of its own, of a new account unless one is named; full control unless told otherwise."""
         name = name or f"account-{next(_numbers)}"
-        made = self.services.access.create_key(account=name, policies=policies or (Policy.FULL_CONTROL,), pair=pair)
+        granted = frozenset(policies or (Policy.FULL_CONTROL,))
+        user = " ".join(sorted(policy.name for policy in granted))  # one for each set of policies
+        made = self.services.access.create_key(account=name, user=user, policies=granted, pair=pair)
         return Account(server=self, name=name, access_key=made.access_key, secret_key=made.secret_key)
 
     def claim(self, task_id: str) -> Assignment:

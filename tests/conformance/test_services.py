@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from modelpress.domain.recipe import Recipe
 from modelpress.domain.scheme import W4A16C16
 from modelpress.domain.task import TaskStatus
 from modelpress.errors import (
+    InvalidArgument,
     InvalidRequest,
     ModelNotSupported,
     NameConflict,
@@ -23,6 +25,8 @@ from modelpress.errors import (
     NoSuchModelSet,
     NoSuchObject,
     NoSuchTask,
+    NoSuchUser,
+    PoliciesDiffer,
     UnknownAccessKey,
 )
 from modelpress.service.access import KeyPair
@@ -59,8 +63,9 @@ def _request(
 
 
 def test_a_new_key_stands_for_its_account_until_it_is_revoked(services: Services) -> None:
-    pair = services.access.create_key(account="ours", policies=[Policy.READ])
+    pair = services.access.create_key(account="ours", user="reader", policies=[Policy.READ])
     caller, secret = services.access.caller(pair.access_key)
+    assert caller.user_id == services.access.user("reader", account="ours").id
     assert (secret, caller.policies, caller.access_key) == (pair.secret_key, frozenset({Policy.READ}), pair.access_key)
     assert (caller.may_read(), caller.may_write()) == (True, False)
     assert pair.secret_key not in repr(pair)
@@ -86,10 +91,69 @@ def test_an_existing_pair_can_be_taken_over(services: Services) -> None:
     [("", "s", "access-key"), ("a/b", "s", "access-key"), ("a" * 129, "s", "access-key"), ("a", "", "secret-key")],
 )
 def test_a_pair_that_cannot_be_one_is_refused(services: Services, access_key: str, secret_key: str, field: str) -> None:
-    with pytest.raises(InvalidRequest) as caught:
+    with pytest.raises(InvalidArgument) as caught:
         services.access.create_key(pair=KeyPair(access_key=access_key, secret_key=secret_key))
-    assert caught.value.field == field
+    assert caught.value.argument == field
     assert services.access.keys() == []
+
+
+def test_without_a_word_a_key_is_the_default_accounts_administrators(services: Services) -> None:
+    first, second = services.access.create_key(), services.access.create_key()
+    (admin,) = services.access.users()
+    assert (admin.account_name, admin.name) == ("default", "admin")
+    assert admin.policies == {Policy.FULL_CONTROL}
+    assert admin.keys_in_force == 2
+    keys = services.access.keys()
+    assert {key.id for key in keys} == {first.access_key, second.access_key}
+
+
+def test_a_new_user_is_made_with_its_first_key_but_only_if_it_is_said_what_it_may_do(services: Services) -> None:
+    with pytest.raises(NoSuchUser, match="bob") as caught:
+        services.access.create_key(user="bob")
+    assert caught.value.hint is not None
+    assert "--policy" in caught.value.hint
+    assert services.access.users() == []
+    services.access.create_key(user="bob", policies=[Policy.TUNING_READ])
+    services.access.create_key(user="bob")
+    assert services.access.user("bob").keys_in_force == 2
+
+
+def test_a_key_with_other_policies_than_its_user_has_is_refused(services: Services) -> None:
+    services.access.create_key()
+    services.access.create_key(policies=[Policy.FULL_CONTROL])
+    with pytest.raises(PoliciesDiffer, match="admin") as caught:
+        services.access.create_key(policies=[Policy.READ])
+    assert "QianfanFullControlAccessPolicy" in str(caught.value)
+    services.access.create_key(user="nothing", policies=[])
+    with pytest.raises(PoliciesDiffer, match="none"):
+        services.access.create_key(user="nothing", policies=[Policy.READ])
+    assert len(services.access.keys()) == 3
+
+
+def test_a_users_new_policies_are_what_its_keys_may_do_from_now_on(services: Services) -> None:
+    pair = services.access.create_key()
+    services.access.set_policies("admin", policies=[Policy.READ])
+    caller, _ = services.access.caller(pair.access_key)
+    assert (caller.may_read(), caller.may_write()) == (True, False)
+    services.access.revoke(pair.access_key)
+    services.access.delete_user("admin")
+    assert services.access.users() == []
+    for change in (services.access.delete_user, partial(services.access.set_policies, policies=[])):
+        with pytest.raises(NoSuchUser, match="admin"):
+            change("admin")
+
+
+@pytest.mark.parametrize("name", ["", " a", "a ", "a\n", "x" * 65])
+def test_a_name_that_cannot_be_told_from_others_is_refused(services: Services, name: str) -> None:
+    for make in (
+        services.access.create_account,
+        partial(services.access.create_user, policies=[]),
+        lambda name: services.access.create_user("bob", account=name, policies=[]),
+        lambda name: services.access.create_key(user=name, policies=[]),
+    ):
+        with pytest.raises(InvalidArgument):
+            make(name)
+    assert (services.access.accounts(), services.access.users(), services.access.keys()) == ([], [], [])
 
 
 # --- models --------------------------------------------------------------------------------------------------

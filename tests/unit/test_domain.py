@@ -167,7 +167,7 @@ def test_an_absent_marker_is_an_empty_one_and_order_is_that_of_creation() -> Non
 def test_reads_need_any_policy_and_writes_one_of_full_control(
     policies: tuple[Policy, ...], reads: bool, writes: bool
 ) -> None:
-    caller = Caller(account_id="acc-1", access_key="AK", policies=frozenset(policies))
+    caller = Caller(account_id="acc-1", user_id="usr-1", access_key="AK", policies=frozenset(policies))
     assert (caller.may_read(), caller.may_write()) == (reads, writes)
 
 

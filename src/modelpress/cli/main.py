@@ -7,7 +7,7 @@ import sys
 import typer
 
 from modelpress import __version__
-from modelpress.cli import compress, demo, key, model, server, task
+from modelpress.cli import account, compress, demo, key, model, server, task, user
 from modelpress.errors import ModelpressError
 
 app = typer.Typer(
@@ -23,6 +23,8 @@ app.command("worker")(server.worker)
 app.command("demo")(demo.demo)
 app.add_typer(model.app, name="model")
 app.add_typer(task.app, name="task")
+app.add_typer(account.app, name="account")
+app.add_typer(user.app, name="user")
 app.add_typer(key.app, name="key")
 
 

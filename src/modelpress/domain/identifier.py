@@ -11,6 +11,7 @@ TASK = "amva-"
 MODEL = "amv-"
 MODEL_SET = "am-"
 ACCOUNT = "acc-"
+USER = "usr-"
 
 
 def new_id(prefix: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -15,8 +16,22 @@ class Policy(StrEnum):
     TUNING_READ = "QianfanModelTuningReadAccessPolicy"
 
 
+#: How people may write them.
+SHORT_NAMES: Mapping[str, Policy] = {
+    "full": Policy.FULL_CONTROL,
+    "read": Policy.READ,
+    "tuning-full": Policy.TUNING_FULL_CONTROL,
+    "tuning-read": Policy.TUNING_READ,
+}
+
 READERS = frozenset(Policy)
 WRITERS = frozenset({Policy.FULL_CONTROL, Policy.TUNING_FULL_CONTROL})
+
+
+def find_policy(name: str) -> Policy | None:
+    """The policy of this documented or short name, in any letter case."""
+    names = {policy.value.lower(): policy for policy in Policy} | dict(SHORT_NAMES)
+    return names.get(name.lower())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +39,7 @@ class Caller:
     """Who makes a request, after the signature was checked."""
 
     account_id: str
+    user_id: str
     access_key: str
     policies: frozenset[Policy]
 

@@ -19,6 +19,7 @@ from sqlalchemy import (
     Table,
     Text,
     TypeDecorator,
+    UniqueConstraint,
     text,
 )
 from sqlalchemy.engine import Dialect
@@ -71,13 +72,24 @@ account = Table(
     Column("created_at", Instant, nullable=False),
 )
 
+account_user = Table(
+    "account_user",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("account_id", Text, ForeignKey("account.id"), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("policies", JSON, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    UniqueConstraint("account_id", "name"),
+)
+
+# A key's account and policies are its user's.
 access_key = Table(
     "access_key",
     metadata,
     Column("id", Text, primary_key=True),
-    Column("account_id", Text, ForeignKey("account.id"), nullable=False),
+    Column("user_id", Text, ForeignKey("account_user.id"), nullable=False),
     Column("secret", LargeBinary, nullable=False),  # AES-GCM, see secret.py
-    Column("policies", JSON, nullable=False),
     Column("created_at", Instant, nullable=False),
     Column("revoked_at", Instant),
 )
