@@ -77,7 +77,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         Meta(description="after this a task's process that ignores the request to stop is killed", ge=0, le=86_400),
     ] = 2.0
     retention_hours: Annotated[
-        float, Meta(description="how long files of deleted, produced model versions are kept", ge=0, le=876_000)
+        float,
+        Meta(
+            description="how long the files of deleted, produced model versions are kept, and the finished shards of "
+            "failed and stopped tasks, for a retry",
+            ge=0,
+            le=876_000,
+        ),
     ] = 24.0
     log_level: Annotated[
         str, Meta(description="debug, info, warning or error", pattern="^(debug|info|warning|error)$")

@@ -39,6 +39,7 @@ BODIES: dict[str, dict[str, Any]] = {
     },
     "DescribeModelCompTask": {"modelCompTaskId": "amva-x"},
     "DescribeModelCompTasks": {**_PAGE, "sourceModelId": "amv-x"},
+    "RetryModelCompTask": {"modelCompTaskId": "amva-x"},
     "CancelModelCompTask": {"modelCompTaskId": "amva-x"},
     "DeleteModelCompTask": {"modelCompTaskId": "amva-x"},
     "CreateCustomModelSet": {"modelSetName": "n", "modelType": "Text2Text", "labels": ["a"]},

@@ -314,11 +314,16 @@ def test_of_two_that_delete_at_once_one_is_told_that_there_is_no_such_task(scene
         assert sorted(type(outcome).__name__ for outcome in outcomes) == ["NoSuchTask", "NoneType"]
 
 
-def test_which_of_some_tasks_are_final_is_told(scene: Scene) -> None:
-    final = [scene.task_in(status).id for status in sorted(FINAL)]
-    running = scene.running()
-    assert scene.store.tasks.final_among([*final, running.id, "amva-unknown"]) == set(final)
-    assert scene.store.tasks.final_among([]) == set()
+def test_whose_staging_is_useless_is_told_for_any_number_of_tasks(scene: Scene) -> None:
+    tasks = {status: scene.task_in(status).id for status in (S.FAILED, S.STOPPED, S.SUCCEEDED, S.RUNNING)}
+    deleted = scene.task_in(S.STOPPED)
+    scene.delete(deleted)
+    staged = [f"amva-{number}" for number in range(40_000)] + [*tasks.values(), deleted.id]
+    useless = scene.store.tasks.useless_staging
+    assert useless(staged, before=scene.clock()) == {tasks[S.SUCCEEDED], deleted.id}
+    later = scene.clock.advance(seconds=1)
+    assert useless(staged, before=later) == {*tasks.values(), deleted.id} - {tasks[S.RUNNING]}
+    assert useless([], before=later) == set()
 
 
 def test_another_account_sees_and_changes_no_task(scene: Scene, stranger: Scene) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from modelpress.domain.model import SourceType
-from modelpress.domain.task import FINAL, Task, TaskStatus
+from modelpress.domain.task import Task, TaskStatus
 from modelpress.errors import LeaseLost
 from modelpress.service import work
 from modelpress.service.work import Assignment
@@ -188,9 +188,14 @@ def test_a_stop_asked_for_before_publishing_publishes_nothing(house: House) -> N
 
 
 def _check_nothing_left(house: House, task: Task, *, status: TaskStatus) -> None:
+    """Nothing but shards for a retry, and not even those once the task is deleted."""
     assert house.status(task) is status
     assert house.versions() == [house.source.id]
-    assert (house.output_folders(), house.staging_folders()) == ([], [])
+    assert house.output_folders() == []
+    assert house.staging_folders() in ([], [task.id])
+    house.services.tasks.delete(house.caller, task.id)
+    house.services.work.sweep()
+    assert house.staging_folders() == []
 
 
 def test_a_stopping_task_whose_worker_died_after_the_rename_is_stopped_by_the_next_claim(
@@ -306,17 +311,61 @@ def test_an_output_stays_in_its_account_and_staging_beside_it(house: House) -> N
 # --- the sweep -----------------------------------------------------------------------------------------------
 
 
-def test_the_sweep_removes_the_staging_of_final_tasks_only(house: House) -> None:
-    ended, waiting = house.task(), house.task()
-    first = house.finished()
+def test_the_sweep_keeps_the_staging_of_tasks_without_result_for_the_retention_time(house: House) -> None:
+    failed, deleted, waiting = house.task(), house.task(), house.task()
+    for _ in range(2):
+        assignment = house.finished()
+        house.services.work.fail(assignment.task, "Internal: no")
     stage(house.claim())
-    unknown = house.outputs / ".staging" / "amva-unknown"
-    unknown.mkdir()
-    house.services.work.fail(first.task, "BadSource: no")
-    stage(first)  # as if its removal had been cut short
+    (house.outputs / ".staging" / "amva-unknown").mkdir()
+    house.services.tasks.delete(house.caller, deleted.id)
+    house.clock.advance(seconds=house.settings.retention_hours * 3600)
+    house.services.work.sweep()
+    assert house.staging_folders() == sorted([failed.id, waiting.id, "amva-unknown"])
+    house.clock.advance(seconds=1)
     house.services.work.sweep()
     assert house.staging_folders() == sorted([waiting.id, "amva-unknown"])
-    assert house.status(ended) in FINAL
+
+
+def test_the_sweep_removes_the_staging_of_a_task_that_succeeded_at_once(house: House) -> None:
+    house.task()
+    assignment = house.finished()
+    assert _publish(house, assignment)
+    stage(assignment)  # as a worker that lost its lease might do
+    house.services.work.sweep()
+    assert house.staging_folders() == []
+
+
+def test_a_removal_of_staging_that_was_cut_short_is_ended_by_the_next_sweep(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = house.task()
+    house.services.work.fail(house.finished().task, "Internal: no")
+    house.services.tasks.delete(house.caller, task.id)
+    with monkeypatch.context() as patch:
+        patch.setattr("shutil.rmtree", _kill)
+        with pytest.raises(_Killed):
+            house.services.work.sweep()
+    assert house.staging_folders() == [f".removed-{task.id}"]
+    house.services.work.sweep()
+    assert house.staging_folders() == []
+
+
+def test_nothing_is_kept_of_an_attempt_that_finished_no_shard(house: House) -> None:
+    house.task()
+    barren = house.claim()
+    barren.staging.mkdir(parents=True)
+    (barren.staging / MANIFEST).write_text("{}")
+    (barren.staging / "model.safetensors.0123abcd.partial").write_bytes(SHARD)
+    house.services.work.fail(barren.task, "Internal: no")
+    assert house.staging_folders() == []
+
+
+@pytest.mark.parametrize("reason", ["DiskFull", "BadSource", "QualityGate"])
+def test_shards_that_no_retry_can_want_are_removed_at_once(house: House, reason: str) -> None:
+    house.task()
+    house.services.work.fail(house.finished().task, f"{reason}: no")
+    assert house.staging_folders() == []
 
 
 def test_the_sweep_removes_a_produced_models_files_after_the_retention_time_and_not_before(house: House) -> None:

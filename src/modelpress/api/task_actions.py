@@ -48,6 +48,10 @@ def _describe_tasks(services: Services, caller: Caller, request: wire.ListTasks)
     return result.task_list(wanted, page)
 
 
+def _retry_task(services: Services, caller: Caller, request: wire.TaskId) -> str:
+    return services.tasks.retry(caller, request.model_comp_task_id).id
+
+
 def _cancel_task(services: Services, caller: Caller, request: wire.TaskId) -> None:
     services.tasks.cancel(caller, request.model_comp_task_id)
 
@@ -60,6 +64,7 @@ TASK_ACTIONS = (
     Action(name="CreateModelCompTask", request=wire.CreateTask, run=_create_task, writes=True),
     Action(name="DescribeModelCompTask", request=wire.TaskId, run=_describe_task, writes=False, quick=True),
     Action(name="DescribeModelCompTasks", request=wire.ListTasks, run=_describe_tasks, writes=False, quick=True),
+    Action(name="RetryModelCompTask", request=wire.TaskId, run=_retry_task, writes=True),
     Action(name="CancelModelCompTask", request=wire.TaskId, run=_cancel_task, writes=True),
     Action(name="DeleteModelCompTask", request=wire.TaskId, run=_delete_task, writes=True),
 )

@@ -46,6 +46,7 @@ class StatisticsResult(Result, frozen=True, kw_only=True):
     ratio: float
     seconds: float
     peak_memory_bytes: int
+    shards_reused: int
     group_size: int | UnsetType = UNSET
     kernel: str
     bucket: str
@@ -69,6 +70,7 @@ class TaskDetail(TaskItem, frozen=True, kw_only=True):
     bytes_total: int
     events: tuple[EventResult, ...]
     failed_reason: str | UnsetType = UNSET
+    retry_of: str | UnsetType = UNSET
     statistics: StatisticsResult | UnsetType = UNSET
 
 
@@ -115,6 +117,7 @@ def task_detail(task: Task, events: list[TaskEvent], output: ModelVersion | None
         bytes_done=task.bytes_done,
         bytes_total=task.bytes_total,
         failed_reason=task.reason or UNSET,
+        retry_of=task.retry_of or UNSET,
         statistics=_statistics(task, output),
         events=tuple(
             EventResult(time=time_text(e.at), status=e.status.value, attempt=e.attempt, message=e.message)
@@ -133,6 +136,7 @@ def _statistics(task: Task, output: ModelVersion | None) -> StatisticsResult | U
         ratio=round(measured.output_bytes / measured.source_bytes, 4),
         seconds=measured.seconds,
         peak_memory_bytes=measured.peak_memory_bytes,
+        shards_reused=measured.shards_reused,
         group_size=UNSET if measured.group_size is None else measured.group_size,
         kernel=measured.kernel,
         bucket=output.location.bucket,

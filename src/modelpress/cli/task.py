@@ -11,10 +11,11 @@ from modelpress.cli.connection import Session, connected
 from modelpress.cli.output import print_facts, print_json, print_table, say, size_text, time_text
 from modelpress.cli.waiting import follow, refuse_failed
 
-app = typer.Typer(help="Compression tasks: create, follow, list, stop, delete.", no_args_is_help=True)
+app = typer.Typer(help="Compression tasks: create, follow, list, stop, retry, delete.", no_args_is_help=True)
 
 TaskId = Annotated[str, typer.Argument(metavar="ID", help="The task (amva-…).")]
 TaskIds = Annotated[list[str], typer.Argument(metavar="ID", help="Tasks (amva-…).")]
+Wait = Annotated[bool, typer.Option("--wait", help="Follow it to its end.")]
 Timeout = Annotated[
     float | None, typer.Option("--timeout", min=0, metavar="SECONDS", help="Longest wait.", show_default="none")
 ]
@@ -34,7 +35,7 @@ def create(
         str | None, typer.Option("--name", help="Name of the task.", show_default="made of model and scheme")
     ] = None,
     description: Annotated[str, typer.Option("--description", help="A remark.", show_default=False)] = "",
-    wait: Annotated[bool, typer.Option("--wait", help="Follow it to its end.")] = False,
+    wait: Wait = False,
     as_json: option.AsJson = False,
 ) -> None:
     """Create a compression task."""
@@ -46,7 +47,11 @@ def create(
         "modelSetId": set_id or source["modelSetId"],
         "config": {"strategy": "Quantization", "weight": weight},
     }
-    task_id = session.call("CreateModelCompTask", body)
+    _tell_made(session, session.call("CreateModelCompTask", body), wait=wait, as_json=as_json)
+
+
+def _tell_made(session: Session, task_id: str, *, wait: bool, as_json: bool) -> None:
+    """The id of a new task; or its end, if that is waited for."""
     if not wait:
         if as_json:
             print_json({"id": task_id})
@@ -60,6 +65,14 @@ def create(
     else:
         _print_ends(details)
     refuse_failed(details)
+
+
+@app.command()
+@connected
+def retry(session: Session, task_id: TaskId, wait: Wait = False, as_json: option.AsJson = False) -> None:
+    """Try a failed or stopped task again, as a new task that takes over what was finished."""
+    made = session.call("RetryModelCompTask", {"modelCompTaskId": task_id})
+    _tell_made(session, made, wait=wait, as_json=as_json)
 
 
 @app.command("list")
@@ -153,6 +166,7 @@ def _facts(detail: dict[str, Any]) -> dict[str, str]:
         "weight": detail["config"]["weight"],
         "done": f"{detail['progress']} %",
         "remaining": f"{detail['etaSeconds']} s" if "etaSeconds" in detail else "",
+        "retry of": detail.get("retryOf", ""),
         "source": detail["sourceModelId"],
         "model set": detail["modelSetId"],
         "model": detail.get("modelId", ""),

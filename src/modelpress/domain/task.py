@@ -37,6 +37,9 @@ NEXT: Mapping[TaskStatus, frozenset[TaskStatus]] = {
 FINAL = frozenset(status for status in TaskStatus if not NEXT[status])
 OPEN = frozenset(TaskStatus) - FINAL
 
+#: Ended without a result: the same may be asked for once more.
+RETRIABLE = frozenset({_S.FAILED, _S.STOPPED})
+
 #: After this many attempts in a row that finished no shard, the task fails as WorkerLost.
 BARREN_ATTEMPTS_ALLOWED = 3
 
@@ -118,6 +121,8 @@ class Task:
     bytes_total: int
     eta_seconds: int | None
     statistics: Statistics | None
+    #: The task that this one is a retry of; its finished shards are taken over.
+    retry_of: str | None
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
@@ -136,3 +141,4 @@ class NewTask:
     #: What makes creating repeatable: the caller's token, and a digest of what was asked with it.
     client_token: str | None = None
     request_digest: str | None = None
+    retry_of: str | None = None

@@ -10,8 +10,8 @@ from dataclasses import asdict, dataclass
 from modelpress.domain.page import Page, PageRequest
 from modelpress.domain.policy import Caller
 from modelpress.domain.recipe import Recipe
-from modelpress.domain.task import NewTask, Task, TaskEvent
-from modelpress.errors import BadSource, ModelNotSupported, NotFound, Unsupported
+from modelpress.domain.task import RETRIABLE, NewTask, Task, TaskEvent
+from modelpress.errors import BadSource, ModelNotSupported, NotFound, TaskStatusConflict, Unsupported
 from modelpress.service.clock import Clock
 from modelpress.storage.bucket import Buckets
 from modelpress.store.model_store import ModelStore
@@ -69,15 +69,7 @@ class TaskService:
             made = self._tasks.made_with(request.client_token, digest=digest, account_id=caller.account_id)
             if made is not None:
                 return made
-        source = self._models.get_version(request.source_model_id, account_id=caller.account_id)
-        self._models.get_set(request.model_set_id, account_id=caller.account_id)
-        if source.unsupported_reason is not None:
-            raise ModelNotSupported(f"{source.id!r} cannot be compressed: {source.unsupported_reason}")
-        try:
-            directory = self._buckets.find(source.location, account_id=caller.account_id)
-            make_plan(open_checkpoint(LocalFolder(directory.path, within=directory.root)), request.recipe)
-        except (BadSource, Unsupported, NotFound) as exc:
-            raise ModelNotSupported(f"{source.id!r} cannot be compressed: {exc.message}", hint=exc.hint) from exc
+        self._check(caller, source_model_id=request.source_model_id, set_id=request.model_set_id, recipe=request.recipe)
         new = NewTask(
             account_id=caller.account_id,
             name=request.name,
@@ -89,6 +81,40 @@ class TaskService:
             request_digest=digest,
         )
         return self._tasks.create(new, now=self._clock())
+
+    def retry(self, caller: Caller, task_id: str) -> Task:
+        """A new task that asks for the same as a failed or stopped one, and takes over the shards it finished.
+
+        Raises: NoSuchTask; TaskStatusConflict unless it failed or was stopped; and what ``create`` raises.
+        """
+        old = self.get(caller, task_id)
+        if old.status not in RETRIABLE:
+            raise TaskStatusConflict(
+                task_id, status=old.status.value, wanted="only failed and stopped tasks are retried"
+            )
+        self._check(caller, source_model_id=old.source_model_id, set_id=old.model_set_id, recipe=old.recipe)
+        new = NewTask(
+            account_id=old.account_id,
+            name=old.name,
+            description=old.description,
+            recipe=old.recipe,
+            source_model_id=old.source_model_id,
+            model_set_id=old.model_set_id,
+            retry_of=old.id,
+        )
+        return self._tasks.create(new, now=self._clock())
+
+    def _check(self, caller: Caller, *, source_model_id: str, set_id: str, recipe: Recipe) -> None:
+        """Return if the headers of the source say that it can be compressed so."""
+        source = self._models.get_version(source_model_id, account_id=caller.account_id)
+        self._models.get_set(set_id, account_id=caller.account_id)
+        if source.unsupported_reason is not None:
+            raise ModelNotSupported(f"{source.id!r} cannot be compressed: {source.unsupported_reason}")
+        try:
+            directory = self._buckets.find(source.location, account_id=caller.account_id)
+            make_plan(open_checkpoint(LocalFolder(directory.path, within=directory.root)), recipe)
+        except (BadSource, Unsupported, NotFound) as exc:
+            raise ModelNotSupported(f"{source.id!r} cannot be compressed: {exc.message}", hint=exc.hint) from exc
 
     def get(self, caller: Caller, task_id: str) -> Task:
         """The task of this id.

@@ -10,7 +10,7 @@ from typing import Any
 
 from modelpress.domain.model import Location
 from modelpress.domain.task import BARREN_ATTEMPTS_ALLOWED, Progress, Statistics, Task, TaskStatus
-from modelpress.errors import BadSource, LeaseLost, NotFound, WorkerLost
+from modelpress.errors import BadSource, DiskFull, LeaseLost, NotFound, QualityGate, WorkerLost
 from modelpress.runners.local import Program
 from modelpress.service.clock import Clock
 from modelpress.service.models import MODEL_FORMAT
@@ -18,8 +18,12 @@ from modelpress.settings import Settings
 from modelpress.storage.bucket import Buckets, Directory
 from modelpress.store.model_store import ModelStore, NewVersion
 from modelpress.store.task_store import TaskStore
-from modelpress.tensors.staging import seal
+from modelpress.tensors.staging import seal, settle
 from modelpress.tensors.writer import sync_directory
+
+#: After these a retry does not want the shards: they take the room that is missing, they are of a source that has to
+#: change first, or they are what was wrong.
+_SHARDS_ARE_USELESS = frozenset({DiskFull.reason, BadSource.reason, QualityGate.reason})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +80,8 @@ class WorkService:
             except NotFound as exc:
                 self.fail(task, BadSource(f"the source is not there any more: {exc.message}").failed_reason())
                 continue
+            if task.retry_of is not None and published is None:
+                self._buckets.adopt_staging(task.retry_of, by=task.id)
             return Assignment(
                 task=task,
                 source=directory,
@@ -142,23 +148,25 @@ class WorkService:
         return status is TaskStatus.STOPPING
 
     def fail(self, task: Task, reason: str) -> None:
-        """End the task as failed and remove what it wrote.
+        """End the task as failed; finished shards are kept for a retry, where that may go better.
 
         Raises: LeaseLost.
         """
         self._tasks.fail(task, reason=reason, now=self._clock())
-        self._discard(task)
+        if reason.partition(":")[0] in _SHARDS_ARE_USELESS:
+            self._buckets.remove_staging(task.id)
+        self._tidy(task)
 
     def stopped(self, task: Task) -> None:
-        """End the task as stopped and remove what it wrote.
+        """End the task as stopped; finished shards are kept for a retry.
 
         Raises: LeaseLost.
         """
         self._tasks.stopped(task, now=self._clock())
-        self._discard(task)
+        self._tidy(task)
 
-    def _discard(self, task: Task) -> None:
-        self._buckets.remove_staging(task.id)
+    def _tidy(self, task: Task) -> None:
+        settle(self._buckets.staging(task.id))
         self._buckets.remove_output(self._output_location(task))
 
     def _output_location(self, task: Task) -> Location:
@@ -177,12 +185,13 @@ class WorkService:
 
     def sweep(self) -> None:
         """Remove what is left over: of tasks that are final, and of versions that were deleted long enough ago."""
-        staged = self._buckets.staged_tasks()
-        for task_id in self._tasks.final_among(staged) if staged else ():
+        staged, before = self._buckets.staged_tasks(), self._clock() - self._retention
+        for task_id in self._tasks.useless_staging(staged, before=before) if staged else ():
             self._buckets.remove_staging(task_id)
+        self._buckets.remove_rests()
         for location in map(self._output_location, self._tasks.measured_in_vain()):
             self._buckets.remove_output(location)
-        for version in self._models.discarded_outputs(before=self._clock() - self._retention):
+        for version in self._models.discarded_outputs(before=before):
             self._buckets.remove_output(version.location)
             if not self._buckets.path(version.location).exists():
                 self._models.mark_files_removed(version.id, now=self._clock())

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
@@ -19,6 +20,7 @@ from modelpress.settings import BucketSettings, Settings
 LOCAL = "local"
 OUTPUTS = "outputs"
 _STAGING = ".staging"
+_REMOVED = ".removed-"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,12 +88,34 @@ class Buckets:
 
     def staged_tasks(self) -> list[str]:
         """The tasks that have a staging folder."""
+        return [name for name in self._staging_names() if not name.startswith(_REMOVED)]
+
+    def _staging_names(self) -> list[str]:
         folder = self._roots[OUTPUTS] / _STAGING
         return sorted(entry.name for entry in folder.iterdir()) if folder.is_dir() else []
 
+    def adopt_staging(self, task_id: str, *, by: str) -> None:
+        """Give one task's staging folder to another that has none, if it is still there: of several, the first gets it.
+
+        A folder of another plan does no harm, since its manifest says so.
+        """
+        if not self.staging(by).exists():
+            with suppress(FileNotFoundError):
+                self.staging(task_id).rename(self.staging(by))
+
     def remove_staging(self, task_id: str) -> None:
         """Remove a task's staging folder, if there is one."""
-        shutil.rmtree(self.staging(task_id), ignore_errors=True)
+        # Renamed first: what is adopted in the same moment is either whole or not there.
+        removed = self.staging(f"{_REMOVED}{task_id}")
+        with suppress(OSError):
+            self.staging(task_id).rename(removed)
+        shutil.rmtree(removed, ignore_errors=True)
+
+    def remove_rests(self) -> None:
+        """Remove what a removal of staging left that was cut short."""
+        for name in self._staging_names():
+            if name.startswith(_REMOVED):
+                shutil.rmtree(self.staging(name), ignore_errors=True)
 
     def remove_output(self, location: Location) -> None:
         """Remove a produced version's files, if they are there."""

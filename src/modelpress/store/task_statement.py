@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Update, bindparam, insert, select, update
+from sqlalchemy import Update, and_, bindparam, insert, or_, select, update
 
-from modelpress.domain.task import OPEN, TaskStatus, sources
+from modelpress.domain.task import OPEN, RETRIABLE, TaskStatus, sources
 from modelpress.store.lease_statement import (
     claim_statements,
     finish_statement,
@@ -20,6 +20,7 @@ from modelpress.store.table import OPEN_TASK, task, task_event
 
 _S = TaskStatus
 _OPEN = sorted(status.value for status in OPEN)
+_WITHOUT_RESULT = sorted(status.value for status in RETRIABLE)
 
 # --- callers -------------------------------------------------------------------------------------------------
 
@@ -74,10 +75,18 @@ FINISH = {
 }
 RELEASE = release_statement(task, eta_seconds=None)
 RELEASE_HOLDER = release_holder_statement(task, open_rows=OPEN_TASK, eta_seconds=None)
-MEASURED_IN_VAIN = select(task).where(
-    task.c.status.in_([_S.FAILED.value, _S.STOPPED.value]), task.c.statistics.is_not(None)
+MEASURED_IN_VAIN = select(task).where(task.c.status.in_(_WITHOUT_RESULT), task.c.statistics.is_not(None))
+STAGED_IN_VAIN = select(task.c.id).where(
+    task.c.id.in_(bindparam("task_ids", expanding=True)),
+    or_(
+        task.c.status == _S.SUCCEEDED.value,
+        and_(
+            task.c.status.in_(_WITHOUT_RESULT),
+            or_(task.c.finished_at < bindparam("before"), task.c.deleted_at.is_not(None)),
+        ),
+    ),
 )
-FINAL_TASKS = select(task.c.id).where(task.c.id.in_(bindparam("task_ids", expanding=True)), task.c.status.not_in(_OPEN))
+OPEN_RETRIES = select(task.c.retry_of).where(OPEN_TASK, task.c.retry_of.is_not(None))
 
 # --- pages ---------------------------------------------------------------------------------------------------
 

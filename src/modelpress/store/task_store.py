@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from datetime import datetime, timedelta
 
@@ -29,6 +29,8 @@ from modelpress.store.paging import read_page
 from modelpress.store.row import to_event, to_task, to_version
 
 _S = TaskStatus
+#: Ids that one statement is asked about.
+_PORTION = 1000
 _LEASES = Leases(
     noun="task",
     claim_by_dialect=statement.CLAIM,
@@ -50,8 +52,8 @@ class TaskStore:
     def create(self, new: NewTask, *, now: datetime) -> Task:
         """A new task, ``creating``; or the one that another call made with the same token at the same moment.
 
-        Raises: NoSuchModel, NoSuchModelSet if the source or the set to fill is not the account's (any more);
-        IdempotentParameterMismatch if the token was used for something else.
+        Raises: NoSuchModel, NoSuchModelSet, NoSuchTask if the source, the set to fill or the task to retry is not the
+        account's (any more); IdempotentParameterMismatch if the token was used for something else.
         """
         try:
             return self._insert(new, now=now)
@@ -90,6 +92,7 @@ class TaskStore:
             "output_model_id": new_id(MODEL),
             "client_token": new.client_token,
             "request_digest": new.request_digest,
+            "retry_of": new.retry_of,
             "created_at": now,
         }
         owner = {"account_id": new.account_id}
@@ -102,8 +105,19 @@ class TaskStore:
             ):
                 raise NoSuchModel(new.source_model_id)
             task = to_task(connection.execute(statement.INSERT_TASK, columns).one())
-            _LEASES.note(connection, task.id, status=_S.CREATING, attempt=0, message="accepted", now=now)
+            message = "accepted" if new.retry_of is None else f"accepted as a retry of {new.retry_of}"
+            _LEASES.note(connection, task.id, status=_S.CREATING, attempt=0, message=message, now=now)
+            if new.retry_of is not None:
+                self._note_retry(connection, new.retry_of, retry=task, now=now)
         return task
+
+    def _note_retry(self, connection: Connection, task_id: str, *, retry: Task, now: datetime) -> None:
+        """One line in the history of the task that is tried again."""
+        row = connection.execute(statement.TASK, {"task_id": task_id, "account_id": retry.account_id}).first()
+        if row is None:
+            raise NoSuchTask(task_id)
+        message = f"retried as {retry.id}"
+        _LEASES.note(connection, task_id, status=_S(row.status), attempt=row.attempt, message=message, now=now)
 
     def get(self, task_id: str, *, account_id: str) -> Task:
         """The task of this id.
@@ -263,15 +277,27 @@ class TaskStore:
         with self._database.write() as connection:
             return _LEASES.release_holder(connection, holder, now=now)
 
-    def final_among(self, task_ids: Iterable[str]) -> set[str]:
-        """Which of these tasks are final."""
+    def useless_staging(self, staged: Sequence[str], *, before: datetime) -> set[str]:
+        """Of the tasks that have a staging folder, those whose folder serves nothing any more.
+
+        They succeeded, or ended before ``before`` or were deleted, and no open retry is going to take it over.
+        """
+        found: set[str] = set()
         with self._database.read() as connection:
-            return set(connection.execute(statement.FINAL_TASKS, {"task_ids": list(task_ids)}).scalars())
+            for some in _portions(staged):
+                rows = connection.execute(statement.STAGED_IN_VAIN, {"task_ids": some, "before": before})
+                found.update(rows.scalars())
+            return found.difference(connection.execute(statement.OPEN_RETRIES).scalars())
 
     def measured_in_vain(self) -> list[Task]:
         """Tasks that got as far as publishing and still ended without success: their output may lie there."""
         with self._database.read() as connection:
             return [to_task(row) for row in connection.execute(statement.MEASURED_IN_VAIN)]
+
+
+def _portions(ids: Sequence[str]) -> Iterator[Sequence[str]]:
+    # A statement takes 32,766 parameters on SQLite and 65,535 on PostgreSQL.
+    return (ids[start : start + _PORTION] for start in range(0, len(ids), _PORTION))
 
 
 def _status(connection: Connection, task_id: str) -> TaskStatus:

@@ -70,6 +70,15 @@ def seal(directory: Path) -> None:
     remove_partials(directory)
 
 
+def settle(directory: Path) -> None:
+    """Keep what is whole, for a later run of the same plan; a directory without any is removed, if it is there."""
+    if not directory.is_dir():
+        return
+    remove_partials(directory)
+    if all(entry.name.startswith(MANIFEST) for entry in directory.iterdir()):
+        shutil.rmtree(directory, ignore_errors=True)
+
+
 def _digest_in(directory: Path) -> str | None:
     """The digest of the manifest; "" for a manifest that cannot be understood, None for no manifest."""
     try:

@@ -180,3 +180,20 @@ def test_wait_does_not_wait_for_a_server_that_never_answered(cli: Cli, unused_ur
     outcome = cli("task", "wait", "amva-000000000000", *keys)
     assert outcome.code == 1
     assert outcome.err.startswith(f"error: no server answers at {unused_url}")
+
+
+def test_retry_makes_a_new_task_of_a_stopped_one_and_can_wait_for_it(
+    cli: Cli, server: RunningServer, task: str, request: pytest.FixtureRequest
+) -> None:
+    refused = cli("task", "retry", task)
+    assert refused.code == 1
+    assert "(TaskStatusConflict, HTTP 409" in refused.err
+    cli("task", "cancel", task)
+    made = cli("task", "retry", task, "--json")
+    assert list(json.loads(made.out)) == ["id"]
+    cli("task", "cancel", json.loads(made.out)["id"])
+    request.getfixturevalue("worker")
+    outcome = cli("task", "retry", task, "--wait", "--json")
+    detail = json.loads(outcome.out)
+    assert (outcome.code, detail["status"], detail["retryOf"]) == (0, "succeeded", task)
+    assert f"retry of     {task}\n" in cli("task", "show", detail["id"]).out
