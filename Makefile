@@ -8,7 +8,7 @@ SDKS := node python-compress python-cli
 export PATH := $(PATH):$(CURDIR)/.cache/node
 BUILD := pyproject.toml constraints.txt hatch_build.py $(KERNEL)
 
-.PHONY: demo test check lint types docs format clean
+.PHONY: demo test check lint types docs conformance format clean
 
 ## demo: compress a real model through the official SDK; KEEP=1 leaves the server running, PORT= chooses its port
 demo: .venv/.installed
@@ -35,6 +35,10 @@ types: .venv/.dev
 ## docs: write the generated pages anew
 docs: .venv/.dev
 	.venv/bin/python tools/documents.py
+
+## conformance: run every conformance check over plain HTTP and the SDKs, and write docs/conformance.md anew
+conformance: .venv/.dev .cache/.prepared .cache/sdk-node/.installed
+	MODELPRESS_TEST_WRITE_CONFORMANCE=1 .venv/bin/python -m pytest -q tests/acceptance/test_conformance.py
 
 ## format: format the code
 format: .venv/.dev

@@ -94,15 +94,25 @@ class Client:
 
         Raises: RequestFailed for any answer but a success; ServerUnreachable if none came.
         """
+        return _read_reply(self.exchange(f"/v2/model?Action={quote(action, safe='')}", dict(body or {})))
+
+    def exchange(
+        self, target: str, body: Mapping[str, object] | bytes, *, authorization: str | None = None
+    ) -> httpx.Response:
+        """Whatever comes back for ``body`` sent to ``target`` (path and query), also if it is no success.
+
+        ``authorization`` is sent in the place of a signature; empty: without any.
+
+        Raises: ServerUnreachable if nothing came.
+        """
         try:
-            response = self._http.send(self._signed(action, dict(body or {})))
+            return self._http.send(self._signed(target, body, authorization))
         except httpx.RequestError as error:
             raise self._unreachable(error) from error
-        return _read_reply(response)
 
-    def _signed(self, action: str, body: dict[str, object]) -> httpx.Request:
-        path = f"{self._base.raw_path.decode().rstrip('/')}/v2/model"
-        query = f"Action={quote(action, safe='')}"
+    def _signed(self, target: str, body: Mapping[str, object] | bytes, authorization: str | None) -> httpx.Request:
+        route, _, query = target.partition("?")
+        path = self._base.raw_path.decode().rstrip("/") + route
         now = self._clock()
         headers = {
             # Set here, so that what is signed is what is sent.
@@ -110,12 +120,14 @@ class Client:
             "content-type": "application/json",
             "x-bce-date": signature.format_timestamp(now),
         }
-        to_sign = signature.SignedRequest(method="POST", path=path, query=query, headers=headers)
-        headers["authorization"] = signature.sign(
-            to_sign, access_key=self._access_key, secret_key=self._secret_key, now=now
-        )
-        url = self._base.copy_with(raw_path=f"{path}?{query}".encode())
-        return self._http.build_request("POST", url, headers=headers, content=json.dumps(body, allow_nan=False))
+        if authorization is None:
+            to_sign = signature.SignedRequest(method="POST", path=path, query=query, headers=headers)
+            authorization = signature.sign(to_sign, access_key=self._access_key, secret_key=self._secret_key, now=now)
+        if authorization:
+            headers["authorization"] = authorization
+        url = self._base.copy_with(raw_path=(f"{path}?{query}" if query else path).encode())
+        content = body if isinstance(body, bytes) else json.dumps(dict(body), allow_nan=False)
+        return self._http.build_request("POST", url, headers=headers, content=content)
 
     def _unreachable(self, error: httpx.RequestError) -> ServerUnreachable:
         within = f"within {self._timeout_seconds:g} s"

@@ -1,0 +1,66 @@
+"""Ways of calling a server: what comes back is a reply, by whatever way it came."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Protocol
+
+from modelpress.client.client import Client
+
+Clock = Callable[[], datetime]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """What came back; ``headers`` (by lower-case name) is None where the way of calling does not show them."""
+
+    status: int
+    body: dict[str, Any]
+    headers: Mapping[str, str] | None = None
+
+
+class Channel(Protocol):
+    """A way of calling a server, as one caller."""
+
+    def send(self, target: str, body: Mapping[str, Any]) -> Reply:
+        """The reply to ``body`` at ``target``, a path and query."""
+
+
+class HttpChannel:
+    """Plain HTTP by our own client; it can also send what no SDK would."""
+
+    def __init__(self, url: str, *, access_key: str, secret_key: str, clock: Clock = lambda: datetime.now(UTC)) -> None:
+        self._given = {"access_key": access_key, "secret_key": secret_key}
+        self._url = url
+        self._clock = clock
+        self._client = Client(url, access_key=access_key, secret_key=secret_key, clock=clock)
+
+    def close(self) -> None:
+        """Close its connections."""
+        self._client.close()
+
+    @contextmanager
+    def altered(self, *, ahead: timedelta = timedelta(), **keys: str) -> Iterator[HttpChannel]:
+        """The same server called with another key, or by a clock that is ahead."""
+        channel = HttpChannel(self._url, **{**self._given, **keys}, clock=lambda: self._clock() + ahead)
+        try:
+            yield channel
+        finally:
+            channel.close()
+
+    def send(self, target: str, body: Mapping[str, Any] | bytes, *, authorization: str | None = None) -> Reply:
+        """The reply; ``authorization`` stands in the place of a signature, empty for none."""
+        response = self._client.exchange(target, body, authorization=authorization)
+        try:
+            content = json.loads(response.content)
+        except ValueError:
+            content = None
+        return Reply(
+            status=response.status_code,
+            body=content if isinstance(content, dict) else {},
+            headers={name.lower(): value for name, value in response.headers.items()},
+        )

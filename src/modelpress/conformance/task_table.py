@@ -1,0 +1,135 @@
+"""The actions on compression tasks as they are written down."""
+
+from __future__ import annotations
+
+from modelpress.conformance import document
+from modelpress.conformance.field import Mark, always, not_offered, ours, sometimes, within
+from modelpress.conformance.table import ID_RESULT, PAGE_INFO, PAGE_REQUEST, ActionTable
+
+STATUSES = ("creating", "running", "succeeded", "failed", "stopping", "stopped")
+STRATEGIES = ("Quantization", "Sparsity")
+WEIGHTS = ("INT8-PTQ", "W8A16C16", "W4A16C16")
+
+_PASSING = "only while a task is being worked on, too short here to be met for sure"
+
+_ITEM = (
+    always("id"),
+    always("name"),
+    sometimes("description"),
+    always("status", words=STATUSES),
+    always("sourceModelId"),
+    sometimes("modelId"),
+    # In three of four samples, and in no table of the list.
+    sometimes("config", "object"),
+    sometimes("config.strategy", words=STRATEGIES),
+    ours("config.weight", always=True),
+    sometimes("config.quantConf"),
+    always("createTime", "time"),
+    sometimes("finishTime", "time"),
+    ours("progress", "integer", always=True),
+    ours("stage"),
+    ours("etaSeconds", "integer", unchecked=_PASSING),
+)
+
+_STATISTICS = (
+    ours("statistics", "object"),
+    *within(
+        "statistics",
+        (
+            ours("sourceBytes", "integer", always=True),
+            ours("outputBytes", "integer", always=True),
+            ours("ratio", "number", always=True),
+            ours("seconds", "number", always=True),
+            ours("peakMemoryBytes", "integer", always=True),
+            ours("shardsReused", "integer", always=True),
+            ours("groupSize", "integer"),
+            ours("kernel", always=True),
+            ours("bucket", always=True),
+            ours("objectPath", always=True),
+        ),
+    ),
+)
+
+_EVENTS = (
+    ours("events[]", "list", always=True),
+    *within(
+        "events[]",
+        (
+            ours("time", "time", always=True),
+            ours("status", always=True),
+            ours("attempt", "integer", always=True),
+            ours("message", always=True),
+        ),
+    ),
+)
+
+_DETAIL = (
+    *_ITEM,
+    not_offered("config.sparsityRatio", "number", why="named by a third party only; Sparsity is not offered"),
+    sometimes("failedReason"),
+    ours("retryOf"),
+    ours("modelSetId", always=True),
+    ours("bytesDone", "integer", always=True),
+    ours("bytesTotal", "integer", always=True),
+    *_STATISTICS,
+    *_EVENTS,
+)
+
+TASK_TABLES = (
+    ActionTable(
+        name="CreateModelCompTask",
+        document=document.CREATE_TASK,
+        writes=True,
+        request=(
+            always("name"),
+            sometimes("description"),
+            always("sourceModelId"),
+            always("modelSetId"),
+            always("config", "object"),
+            always("config.strategy", words=STRATEGIES),
+            sometimes("config.weight", words=WEIGHTS),
+            ours("config.quantConf"),
+            # No table has it; the table of error codes says what a second use means.
+            sometimes("clientToken"),
+        ),
+        answer=ID_RESULT,
+    ),
+    ActionTable(
+        name="DescribeModelCompTask",
+        document=document.DESCRIBE_TASK,
+        # Printed as optional, yet nothing else names the task.
+        request=(always("modelCompTaskId"),),
+        answer=(always("result", "object"), *within("result", _DETAIL)),
+    ),
+    ActionTable(
+        name="DescribeModelCompTasks",
+        document=document.DESCRIBE_TASKS,
+        request=(*PAGE_REQUEST, sometimes("sourceModelId")),
+        answer=(
+            always("result", "object"),
+            always("result.modelCompTaskList[]", "list"),
+            *within("result.modelCompTaskList[]", _ITEM),
+            *PAGE_INFO,
+        ),
+    ),
+    ActionTable(
+        name="RetryModelCompTask",
+        document=document.OURS,
+        mark=Mark.OURS,
+        writes=True,
+        request=(ours("modelCompTaskId", always=True),),
+        answer=(ours("result", always=True),),
+    ),
+    ActionTable(
+        name="CancelModelCompTask",
+        document=document.CANCEL_TASK,
+        writes=True,
+        request=(always("modelCompTaskId"),),
+    ),
+    ActionTable(
+        name="DeleteModelCompTask",
+        document=document.DELETE_TASK,
+        writes=True,
+        request=(always("modelCompTaskId"),),
+    ),
+)
