@@ -27,6 +27,7 @@ from modelpress.store.lease import Leases
 from modelpress.store.model_store import NewVersion, add_version
 from modelpress.store.paging import read_page
 from modelpress.store.row import to_event, to_task, to_version
+from modelpress.store.webhook_store import announce
 
 _S = TaskStatus
 #: Ids that one statement is asked about.
@@ -38,6 +39,7 @@ _LEASES = Leases(
     release_one=statement.RELEASE,
     release_all=statement.RELEASE_HOLDER,
     insert_event=statement.INSERT_EVENT,
+    announce=announce,
 )
 
 
