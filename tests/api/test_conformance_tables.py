@@ -37,7 +37,6 @@ _KINDS: dict[type[Type], set[str]] = {
     StrType: {"string", "time"},
     BoolType: {"boolean"},
     IntType: {"integer"},
-    CustomType: {"integer"},
     FloatType: {"number"},
     StructType: {"object"},
     DictType: {"object"},
@@ -61,6 +60,8 @@ def kinds(types: list[Type]) -> set[str]:
     if lists:
         return {"strings"} if isinstance(plain(lists[0].item_type)[0], StrType) else {"list"}
     (one,) = types
+    if isinstance(one, CustomType):
+        return {"integer"} if issubclass(one.cls, int) else {"string"}
     return _KINDS[type(one)]
 
 
@@ -93,7 +94,9 @@ def answer_fields(action: Action) -> dict[str, set[str]]:
 
 
 def offered(fields: tuple[Field, ...]) -> dict[str, Field]:
-    return {field.place: field for field in fields if field.mark is not Mark.NOT_OFFERED}
+    """What the forms have; they begin below the answer's root."""
+    outside = ("requestId", "log_id")
+    return {field.place: field for field in fields if field.mark is not Mark.NOT_OFFERED and field.place not in outside}
 
 
 def test_every_action_and_route_has_a_table_and_no_other_is_said_to_be_offered() -> None:
