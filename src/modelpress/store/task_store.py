@@ -291,6 +291,16 @@ class TaskStore:
                 found.update(rows.scalars())
             return found.difference(connection.execute(statement.OPEN_RETRIES).scalars())
 
+    def deleted_among(self, task_ids: Sequence[str], *, before: datetime) -> set[str]:
+        """Which of these tasks were deleted before ``before``."""
+        found: set[str] = set()
+        with self._database.read() as connection:
+            for some in _portions(task_ids):
+                found.update(
+                    connection.execute(statement.DELETED_TASKS, {"task_ids": some, "before": before}).scalars()
+                )
+        return found
+
     def measured_in_vain(self) -> list[Task]:
         """Tasks that got as far as publishing and still ended without success: their output may lie there."""
         with self._database.read() as connection:
