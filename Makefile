@@ -8,7 +8,7 @@ SDKS := node python-compress python-cli
 export PATH := $(PATH):$(CURDIR)/.cache/node
 BUILD := pyproject.toml constraints.txt hatch_build.py $(KERNEL)
 
-.PHONY: demo test check lint types docs conformance format clean
+.PHONY: demo test check bench-api lint types docs conformance format clean
 
 ## demo: compress a real model through the official SDK; KEEP=1 leaves the server running, PORT= chooses its port
 demo: .venv/.installed
@@ -21,6 +21,10 @@ test: .venv/.dev .cache/.prepared $(SDKS:%=.cache/sdk-%/.installed) .cache/calib
 ## check: what one runs all day, under two minutes
 check: .venv/.dev lint types
 	.venv/bin/python -m pytest -m "not postgres and not slow"
+
+## bench-api: measure the API, see benchmarks/README.md; SIZES=1k,100k ENGINES=sqlite PARTS=scaling measure less
+bench-api: .venv/.dev
+	.venv/bin/python -m benchmarks.api.main
 
 lint: .venv/.dev
 	.venv/bin/ruff format --check --quiet . || { .venv/bin/ruff format --diff --quiet .; exit 1; }

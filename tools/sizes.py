@@ -26,7 +26,7 @@ def complaints(path: Path) -> Iterator[str]:
 
 def main() -> int:
     """0 if all is well."""
-    files = [path for folder in ("src", "tests", "tools") for path in sorted(Path(folder).rglob("*.py"))]
+    files = [path for folder in ("src", "tests", "tools", "benchmarks") for path in sorted(Path(folder).rglob("*.py"))]
     found = [complaint for path in files for complaint in complaints(path)]
     print("\n".join(found), end="\n" if found else "")
     return 1 if found else 0

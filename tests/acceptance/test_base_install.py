@@ -19,7 +19,6 @@ MODULES = (
     "modelpress.cli.main",
     "modelpress.service.services",
     "modelpress.worker.supervisor",
-    "modelpress.worker.courier",
     "modelpress.worker.attempt",
     "modelpress.worker.press",
 )

@@ -46,6 +46,11 @@ class PostgresServer:
         self._numbers = itertools.count(1)
         self._process: subprocess.Popen[bytes] | None = None
 
+    @property
+    def directory(self) -> Path:
+        """Where everything of it lies."""
+        return self._directory
+
     def url(self, database: str) -> str:
         """The URL of a database of this server."""
         return f"postgresql://postgres@/{database}?host={self._directory}"
@@ -128,6 +133,26 @@ def running_server() -> Iterator[PostgresServer]:
             server.stop()
     finally:
         shutil.rmtree(directory)
+
+
+@contextmanager
+def kept_server(directory: Path) -> Iterator[PostgresServer]:
+    """A server on the cluster in ``directory``, which is made at first use and stays."""
+    made = directory / "made"
+    if not made.exists():
+        shutil.rmtree(directory, ignore_errors=True)
+        directory.mkdir(parents=True)
+        programs = _programs(directory)
+        if _dropping():
+            shutil.chown(directory, _UNPRIVILEGED)
+        PostgresServer(programs=programs, directory=directory).initialize()
+        made.write_text(str(programs), encoding="utf-8")
+    server = PostgresServer(programs=Path(made.read_text(encoding="utf-8")), directory=directory)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
 
 
 def _programs(directory: Path) -> Path:

@@ -12,7 +12,6 @@ MODEL = "amv-"
 MODEL_SET = "am-"
 ACCOUNT = "acc-"
 USER = "usr-"
-DELIVERY = "whd-"
 
 
 def new_id(prefix: str) -> str:
