@@ -16,6 +16,7 @@ from modelpress.api import status
 from modelpress.api.action import Action
 from modelpress.api.actions import ACTIONS, V1_ROUTES
 from modelpress.cli.main import app
+from modelpress.domain.policy import SHORT_NAMES
 from modelpress.domain.scheme import SCHEMES
 from modelpress.settings import PREFIX, BucketSettings, Settings
 
@@ -86,6 +87,19 @@ def api_page() -> str:
         '`{"requestId", "result"}`; an error is HTTP ≥ 400 with `{"requestId", "code", "message"}` and, so that the Go',
         "SDK sees it, `error_code` and `error_msg` (see [errors](errors.md)). Unknown fields are ignored. Enumerations",
         "are taken in any letter case. What is not always there is absent, never null.",
+        "",
+        "## Signing and permission",
+        "",
+        "`Authorization: bce-auth-v1/{access key}/{timestamp}/{seconds}/{signed headers}/{signature}`, as the official",
+        "SDKs and Baidu's signing libraries write it, is the only way in. API keys (`Authorization: Bearer …`), which",
+        "Qianfan takes for inference alone, are not accepted: the answer is 400 `InvalidHTTPAuthHeader`.",
+        "",
+        "What a request may do is said by the policies of the access key's user (`modelpress user`). Each action names",
+        "those of which one is needed; else the answer is 403 `AccessDenied`, and nothing was looked at or changed.",
+        "",
+        "| policy | short |",
+        "|---|---|",
+        *(f"| `{policy.value}` | `{short}` |" for short, policy in SHORT_NAMES.items()),
         "",
         "## Schemes",
         "",

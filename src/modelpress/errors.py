@@ -8,6 +8,7 @@
     │   ├── AccessDenied
     │   ├── NoSuchTask, NoSuchModel, NoSuchModelSet, NoSuchBucket, NoSuchObject
     │   ├── NoSuchAccessKey, NoSuchUser, InvalidArgument, UserInUse, PoliciesDiffer (operator commands only)
+    │   ├── NoSuchAccount, NoSuchWebhook, NoSuchDelivery (operator commands only)
     │   └── TaskStatusConflict, ModelInUse, NameConflict, IdempotentParameterMismatch, ModelNotSupported
     ├── TaskError               why a task failed; ``reason`` is the class shown in failedReason
     │   ├── BadSource           the checkpoint cannot be read as one (AlreadyCompressed: it was quantized before)
@@ -274,6 +275,33 @@ class PoliciesDiffer(ServiceError):
             f"user {name!r} of account {account!r} exists with other policies: {has}",
             hint="name another user with --user, or change this one's with modelpress user policy",
         )
+
+
+class NoSuchAccount(NotFound):
+    """No account of this name (operator commands only)."""
+
+    code = "NoSuchAccount"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"no account {name!r}", hint="modelpress account list shows those there are")
+
+
+class NoSuchWebhook(NotFound):
+    """The account has no webhook (operator commands only)."""
+
+    code = "NoSuchWebhook"
+
+    def __init__(self, account: str) -> None:
+        super().__init__(f"account {account!r} has no webhook", hint="modelpress webhook set URL")
+
+
+class NoSuchDelivery(NotFound):
+    """No delivery of this id, or it was swept (operator commands only)."""
+
+    code = "NoSuchDelivery"
+
+    def __init__(self, delivery_id: str) -> None:
+        super().__init__(f"no delivery {delivery_id!r}", hint="modelpress webhook deliveries")
 
 
 class TaskStatusConflict(ServiceError):

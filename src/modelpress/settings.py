@@ -79,8 +79,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     retention_hours: Annotated[
         float,
         Meta(
-            description="how long the files of deleted, produced model versions are kept, and the finished shards of "
-            "failed and stopped tasks, for a retry",
+            description="how long are kept: files of deleted, produced model versions; logs of deleted tasks; finished "
+            "shards of failed and stopped tasks, for a retry",
             ge=0,
             le=876_000,
         ),

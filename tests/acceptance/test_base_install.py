@@ -19,6 +19,7 @@ MODULES = (
     "modelpress.cli.main",
     "modelpress.service.services",
     "modelpress.worker.supervisor",
+    "modelpress.worker.courier",
     "modelpress.worker.attempt",
     "modelpress.worker.press",
 )

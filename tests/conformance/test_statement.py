@@ -11,13 +11,13 @@ from sqlalchemy.sql import operators, visitors
 from sqlalchemy.sql.elements import BinaryExpression, ClauseElement, ColumnElement, UnaryExpression
 from sqlalchemy.sql.selectable import Select
 
-from modelpress.store import key_statement, model_statement, task_statement
+from modelpress.store import key_statement, model_statement, task_statement, webhook_statement
 from modelpress.store.database import Database
 from modelpress.store.table import task
 from tests.conformance.scene import RECIPE, Scene
 
 #: All modules of statements.
-MODULES = (key_statement, model_statement, task_statement)
+MODULES = (key_statement, model_statement, task_statement, webhook_statement)
 _ORDERING = {operators.lt, operators.le, operators.gt, operators.ge}
 
 
@@ -110,6 +110,30 @@ def test_looking_among_open_tasks_reads_their_index(crowded: Scene, name: str) -
     assert "ix_task_open" in plan or "ix_task_page_source" in plan
     assert "SCAN task\n" not in plan + "\n"
     assert "Seq Scan" not in plan
+
+
+@pytest.mark.parametrize(
+    ("name", "index"),
+    [
+        ("DUE", "ix_webhook_delivery_due"),
+        ("DELIVERIES", "ix_webhook_delivery_account"),
+        ("SWEEP", "ix_webhook_delivery_created"),
+        ("ANNOUNCED", "ix_task_event_task"),
+    ],
+)
+def test_a_look_into_the_outbox_is_one_range_of_an_index_and_nothing_is_sorted(
+    scene: Scene, name: str, index: str
+) -> None:
+    parameters: dict[str, dict[str, Any]] = {
+        "DUE": {"now": scene.clock(), "busy_accounts": ["acc-1"]},
+        "DELIVERIES": {"of_account": scene.account_id, "limit": 20},
+        "SWEEP": {"before": scene.clock(), "at_most": 1000},
+        "ANNOUNCED": {"task_id": "amva-1"},
+    }
+    plan = _plan(scene.database, getattr(webhook_statement, name), **parameters[name])
+    assert index in plan
+    for costly in ("SCAN", "Seq Scan", "Sort", "TEMP B-TREE"):
+        assert costly not in plan, plan
 
 
 def _statements() -> list[tuple[str, ClauseElement]]:

@@ -381,6 +381,22 @@ def test_the_sweep_removes_a_produced_models_files_after_the_retention_time_and_
     house.services.work.sweep()
 
 
+def test_the_sweep_removes_the_log_of_a_task_that_was_deleted_long_enough_ago(house: House) -> None:
+    kept, deleted = house.task(), house.task()
+    (house.settings.data / "local" / "tiny").rename(house.settings.data / "local" / "elsewhere")
+    assert house.services.work.claim("worker") is None
+    logs = house.outputs / ".logs"
+    assert {path.name for path in logs.iterdir()} == {f"{kept.id}.log", f"{deleted.id}.log"}
+    assert "failed: BadSource: the source is not there" in (logs / f"{kept.id}.log").read_text()
+    house.services.tasks.delete(house.caller, deleted.id)
+    house.clock.advance(seconds=house.settings.retention_hours * 3600)
+    house.services.work.sweep()
+    assert (logs / f"{deleted.id}.log").exists()
+    house.clock.advance(seconds=1)
+    house.services.work.sweep()
+    assert [path.name for path in logs.iterdir()] == [f"{kept.id}.log"]
+
+
 def test_the_sweep_leaves_what_still_has_a_version(house: House) -> None:
     task = house.task()
     _publish(house, house.finished())

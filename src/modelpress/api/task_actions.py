@@ -14,6 +14,9 @@ from modelpress.errors import NoSuchModel
 from modelpress.service.services import Services
 from modelpress.service.tasks import TaskRequest
 
+#: Of a log, told at once.
+_DEFAULT_LINES = 100
+
 
 def _create_task(services: Services, caller: Caller, request: wire.CreateTask) -> str:
     recipe = make_recipe(
@@ -52,6 +55,12 @@ def _retry_task(services: Services, caller: Caller, request: wire.TaskId) -> str
     return services.tasks.retry(caller, request.model_comp_task_id).id
 
 
+def _describe_log(services: Services, caller: Caller, request: wire.ReadLog) -> result.TaskLog:
+    max_lines = _DEFAULT_LINES if request.max_lines is None else int(request.max_lines)
+    page = services.tasks.log(caller, request.model_comp_task_id, offset=int(request.offset or 0), max_lines=max_lines)
+    return result.task_log(page)
+
+
 def _cancel_task(services: Services, caller: Caller, request: wire.TaskId) -> None:
     services.tasks.cancel(caller, request.model_comp_task_id)
 
@@ -64,6 +73,7 @@ TASK_ACTIONS = (
     Action(name="CreateModelCompTask", request=wire.CreateTask, run=_create_task, writes=True),
     Action(name="DescribeModelCompTask", request=wire.TaskId, run=_describe_task, writes=False, quick=True),
     Action(name="DescribeModelCompTasks", request=wire.ListTasks, run=_describe_tasks, writes=False, quick=True),
+    Action(name="DescribeModelCompTaskLogs", request=wire.ReadLog, run=_describe_log, writes=False),
     Action(name="RetryModelCompTask", request=wire.TaskId, run=_retry_task, writes=True),
     Action(name="CancelModelCompTask", request=wire.TaskId, run=_cancel_task, writes=True),
     Action(name="DeleteModelCompTask", request=wire.TaskId, run=_delete_task, writes=True),

@@ -11,6 +11,7 @@ from modelpress.domain.model import ModelVersion
 from modelpress.domain.page import Page, PageRequest
 from modelpress.domain.recipe import Recipe
 from modelpress.domain.task import FINAL, Task, TaskEvent, TaskStatus
+from modelpress.storage.log import LogPage
 
 
 class ConfigResult(Result, frozen=True, kw_only=True):
@@ -79,6 +80,20 @@ class TaskList(Result, frozen=True, kw_only=True):
 
     model_comp_task_list: tuple[TaskItem, ...]
     page_info: PageInfo
+
+
+class TaskLog(Result, frozen=True, kw_only=True):
+    """DescribeModelCompTaskLogs (ours); offsets are bytes of the log."""
+
+    lines: tuple[str, ...]
+    offset: int
+    next_offset: int
+    is_truncated: bool
+
+
+def task_log(page: LogPage) -> TaskLog:
+    """Lines of a log."""
+    return TaskLog(lines=page.lines, offset=page.offset, next_offset=page.next_offset, is_truncated=page.is_truncated)
 
 
 def config_result(recipe: Recipe) -> ConfigResult:

@@ -77,6 +77,13 @@ class TaskId(Request, frozen=True, kw_only=True):
     model_comp_task_id: Annotated[Id, Meta(description="the task")]
 
 
+class ReadLog(TaskId, frozen=True, kw_only=True):
+    """DescribeModelCompTaskLogs."""
+
+    offset: Annotated[Whole | None, Meta(description="byte to begin at: 0 where absent, else a nextOffset")] = None
+    max_lines: Annotated[Whole | None, Meta(description="100 where absent, above 1,000 means 1,000")] = None
+
+
 class CreateSet(Request, frozen=True, kw_only=True):
     """CreateCustomModelSet."""
 

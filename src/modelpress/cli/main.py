@@ -7,7 +7,7 @@ import sys
 import typer
 
 from modelpress import __version__
-from modelpress.cli import account, compress, conformance, demo, key, model, server, task, user
+from modelpress.cli import account, compress, conformance, demo, key, model, server, task, user, webhook
 from modelpress.errors import ModelpressError
 
 app = typer.Typer(
@@ -27,6 +27,7 @@ app.add_typer(task.app, name="task")
 app.add_typer(account.app, name="account")
 app.add_typer(user.app, name="user")
 app.add_typer(key.app, name="key")
+app.add_typer(webhook.app, name="webhook")
 
 
 def _show_version(wanted: bool) -> None:

@@ -81,9 +81,10 @@ def worker(
     settings = load_settings(flags=flags, config=config)
     _log_to_stderr(settings)
     from modelpress.service.services import open_services
+    from modelpress.worker.courier import Courier
     from modelpress.worker.supervisor import Supervisor
 
-    with open_services(settings) as services:
+    with open_services(settings) as services, Courier(services.webhooks):
         supervisor = Supervisor([services.work], settings)
 
         def leave(_number: int, _frame: FrameType | None) -> None:

@@ -9,9 +9,11 @@ import typer
 from modelpress.cli import option
 from modelpress.cli.connection import Session, connected
 from modelpress.cli.output import print_facts, print_json, print_table, say, size_text, time_text
-from modelpress.cli.waiting import follow, refuse_failed
+from modelpress.cli.waiting import follow, log_lines, refuse_failed
 
-app = typer.Typer(help="Compression tasks: create, follow, list, stop, retry, delete.", no_args_is_help=True)
+app = typer.Typer(
+    help="Compression tasks: create, follow, list, stop, retry, delete; their logs.", no_args_is_help=True
+)
 
 TaskId = Annotated[str, typer.Argument(metavar="ID", help="The task (amva-…).")]
 TaskIds = Annotated[list[str], typer.Argument(metavar="ID", help="Tasks (amva-…).")]
@@ -129,6 +131,23 @@ def wait(session: Session, task_ids: TaskIds, timeout: Timeout = None, as_json: 
     else:
         _print_ends(details)
     refuse_failed(details)
+
+
+@app.command()
+@connected
+def logs(
+    session: Session,
+    task_id: TaskId,
+    following: Annotated[bool, typer.Option("--follow", help="Go on until the task is final.")] = False,
+    as_json: option.AsJson = False,
+) -> None:
+    """Show a task's log."""
+    lines = log_lines(session, task_id, following=following)
+    if as_json:
+        print_json(list(lines))
+        return
+    for line in lines:
+        typer.echo(line)
 
 
 @app.command()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from modelpress.cli.connection import Session
@@ -15,6 +15,8 @@ from modelpress.errors import ModelpressError
 _FIRST_PAUSE_SECONDS = 0.2
 _LONGEST_PAUSE_SECONDS = 2.0
 _PAUSE_GROWTH = 1.3
+_LOG_PAUSE_SECONDS = 0.5
+_DETAIL = "DescribeModelCompTask"
 #: A server that is restarted, or too busy, is asked again for so long; one that never answered is not waited for.
 _PATIENCE_SECONDS = 60.0
 #: HTTP status of a server that did nothing, and may do it later.
@@ -46,7 +48,7 @@ class _Watch:
 
         for task_id in self.open_tasks:
             try:
-                detail = self._session.call("DescribeModelCompTask", {"modelCompTaskId": task_id})
+                detail = self._session.call(_DETAIL, {"modelCompTaskId": task_id})
             except (RequestFailed, ServerUnreachable) as exc:
                 if isinstance(exc, RequestFailed) and exc.status not in _BUSY:
                     raise
@@ -91,6 +93,22 @@ def follow(session: Session, task_ids: Iterable[str], *, timeout_seconds: float 
     if watch.open_tasks:
         raise _time_is_up(watch, timeout_seconds)
     return list(watch.details.values())
+
+
+def log_lines(session: Session, task_id: str, *, following: bool) -> Iterator[str]:
+    """The lines of a task's log; if it is to be followed, until the task is final."""
+    offset = 0
+    while True:
+        # Asked before the log: all that is in it by then was written before the end.
+        ends = not following or session.call(_DETAIL, {"modelCompTaskId": task_id})["status"] in FINAL
+        more = True
+        while more:
+            page = session.call("DescribeModelCompTaskLogs", {"modelCompTaskId": task_id, "offset": offset})
+            yield from page["lines"]
+            offset, more = page["nextOffset"], page["isTruncated"]
+        if ends:
+            return
+        time.sleep(_LOG_PAUSE_SECONDS)
 
 
 def _look_until(watch: _Watch, deadline: float) -> None:

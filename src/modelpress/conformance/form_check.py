@@ -29,6 +29,7 @@ def request_checks(table: ActionTable) -> Iterator[Check]:
             run=lambda session, scene: _without(session, table),
             document=document.ERRORS,
             writes=table.writes,
+            ours=table.prints_optional,
         )
     if fields:
         yield Check(
@@ -49,12 +50,11 @@ def _without(session: Session, table: ActionTable) -> str:
 
 def _with_other_kinds(session: Session, table: ActionTable, fields: tuple[Field, ...]) -> str:
     for field in fields:
-        wrong: Any = 7 if field.kind in ("object", "strings") else {"wrong": "kind"}
-        body = wrong
-        for name in reversed(field.place.split(".")):
-            body = {name: body}
-        # Its inside is not what was sent.
-        session.refused(table.name, body, code="InappropriateJSON", status=400, about=field.place)
+        *outside, name = field.place.removesuffix("[]").split(".")
+        body: Any = {name: 7 if field.kind in ("object", "strings", "list") else {"wrong": "kind"}}
+        for place in reversed(outside):
+            body = {place.removesuffix("[]"): [body] if place.endswith("[]") else body}
+        session.refused(table.name, body, code="InappropriateJSON", status=400, about=name)
     return f"{len(fields)} fields"
 
 

@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
-from modelpress.conformance.check import Mismatch, NotApplicable
-from modelpress.conformance.session import Session
+from modelpress.conformance.check import Mismatch, NotApplicable, ensure
+from modelpress.conformance.session import LONGEST_WAIT, Session
 
 _NO_WRITES = "it would make something, and --write was not given"
 _NO_MODEL = "nothing to compress: give --bucket and --path, or --model"
 #: Tasks that are created, at most, to find one that still waits.
 _CROWD = 6
+MODEL_FORMAT = "HuggingFace.Transformers"
 FINAL = ("succeeded", "failed", "stopped")
 
 
@@ -78,7 +79,8 @@ class Scene:
         self._writing()
         if not self._options.bucket:
             raise NotApplicable("nothing to import: give --bucket and --path")
-        meta = {"bucket": self._options.bucket, "objectPath": self._options.path} | more.pop("importMeta", {})
+        meta = {"bucket": self._options.bucket, "objectPath": self._options.path, "modelFormat": MODEL_FORMAT}
+        meta |= more.pop("importMeta", {})
         body = {"modelSetId": set_id, "sourceType": "Import", "importMeta": meta} | more
         made = str(self._session.result("CreateCustomModel", body)["modelId"])
         self._made_models.append(made)
@@ -97,7 +99,16 @@ class Scene:
             return self._options.model_id
         if not self._options.bucket:
             raise NotApplicable(_NO_MODEL)
-        return self.new_model(self.target_set)
+        return self._ready(self.new_model(self.target_set))
+
+    def _ready(self, model_id: str) -> str:
+        for _ in range(LONGEST_WAIT):
+            status = self._session.result("DescribeModel", {"modelId": model_id})["status"]
+            if status != "Creating":
+                break
+            self._session.pause()
+        ensure(status == "Ready", f"the imported version is {status}")
+        return model_id
 
     def new_task(self, config: dict[str, Any] | None = None, **more: Any) -> str:
         """A new task on ``source``."""

@@ -121,8 +121,8 @@ class Session:
         raise Mismatch(f"the task is {detail['status']}, not {' or '.join(wanted)}")
 
 
-#: How many times a task is looked at before it counts as stuck.
-LONGEST_WAIT = 7200
+#: How many times something is looked at before it counts as stuck: two hours, at two looks a second.
+LONGEST_WAIT = 14_400
 
 
 def refusal(reply: Reply, *, code: str = "", status: int = 0, about: str = "") -> str:

@@ -21,6 +21,8 @@ class ActionTable:
     #: Fields of a success, from the body's root on.
     answer: tuple[Field, ...] = ()
     writes: bool = False
+    #: The document prints its fields as optional, though without them it means nothing.
+    prints_optional: bool = False
     mark: Mark = Mark.DOCUMENTED
     #: Why modelpress does not have it.
     note: str = ""

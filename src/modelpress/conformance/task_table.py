@@ -97,7 +97,7 @@ TASK_TABLES = (
     ActionTable(
         name="DescribeModelCompTask",
         document=document.DESCRIBE_TASK,
-        # Printed as optional, yet nothing else names the task.
+        prints_optional=True,
         request=(always("modelCompTaskId"),),
         answer=(always("result", "object"), *within("result", _DETAIL)),
     ),
@@ -124,12 +124,14 @@ TASK_TABLES = (
         name="CancelModelCompTask",
         document=document.CANCEL_TASK,
         writes=True,
+        prints_optional=True,
         request=(always("modelCompTaskId"),),
     ),
     ActionTable(
         name="DeleteModelCompTask",
         document=document.DELETE_TASK,
         writes=True,
+        prints_optional=True,
         request=(always("modelCompTaskId"),),
     ),
 )

@@ -12,6 +12,7 @@ MODEL = "amv-"
 MODEL_SET = "am-"
 ACCOUNT = "acc-"
 USER = "usr-"
+DELIVERY = "whd-"
 
 
 def new_id(prefix: str) -> str:

@@ -12,6 +12,7 @@ from modelpress.service.access import AccessService
 from modelpress.service.clock import Clock, system_clock
 from modelpress.service.models import ModelService
 from modelpress.service.tasks import TaskService
+from modelpress.service.webhooks import WebhookService
 from modelpress.service.work import WorkService
 from modelpress.settings import Settings
 from modelpress.storage.bucket import Buckets
@@ -26,6 +27,7 @@ class Services:
     models: ModelService
     tasks: TaskService
     work: WorkService
+    webhooks: WebhookService
     #: Whether an indexed read is so cheap that it may run on an event loop.
     answers_fast: bool
     clock: Clock
@@ -46,6 +48,7 @@ def open_services(settings: Settings, *, clock: Clock = system_clock) -> Iterato
             models=ModelService(store.models, buckets, clock=clock),
             tasks=TaskService(store.tasks, store.models, buckets, clock=clock),
             work=WorkService(store.tasks, store.models, buckets, settings=settings, clock=clock),
+            webhooks=WebhookService(store.webhooks, clock=clock),
             answers_fast=store.answers_fast,
             clock=clock,
         )

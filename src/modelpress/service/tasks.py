@@ -10,15 +10,19 @@ from dataclasses import asdict, dataclass
 from modelpress.domain.page import Page, PageRequest
 from modelpress.domain.policy import Caller
 from modelpress.domain.recipe import Recipe
-from modelpress.domain.task import RETRIABLE, NewTask, Task, TaskEvent
-from modelpress.errors import BadSource, ModelNotSupported, NotFound, TaskStatusConflict, Unsupported
+from modelpress.domain.task import OPEN, RETRIABLE, NewTask, Task, TaskEvent
+from modelpress.errors import BadSource, InvalidRequest, ModelNotSupported, NotFound, TaskStatusConflict, Unsupported
 from modelpress.service.clock import Clock
 from modelpress.storage.bucket import Buckets
+from modelpress.storage.log import LogPage, read_page
 from modelpress.store.model_store import ModelStore
 from modelpress.store.task_store import TaskStore
 from modelpress.tensors.checkpoint import open_checkpoint
 from modelpress.tensors.folder import LocalFolder
 from modelpress.tensors.plan import make_plan
+
+#: Of a log, told at once.
+MOST_LINES = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,6 +133,19 @@ class TaskService:
         Raises: NoSuchTask.
         """
         return self._tasks.events(self.get(caller, task_id).id)
+
+    def log(self, caller: Caller, task_id: str, *, offset: int, max_lines: int) -> LogPage:
+        """Lines of the task's log, from the byte ``offset`` on; while it is not final only whole ones.
+
+        Raises: NoSuchTask; InvalidRequest for offset or maxLines.
+        """
+        if offset < 0:
+            raise InvalidRequest("offset", f"{offset} is below 0")
+        if max_lines < 1:
+            raise InvalidRequest("maxLines", f"{max_lines} is below 1")
+        growing = self.get(caller, task_id).status in OPEN
+        path, at_most = self._buckets.log(task_id), min(max_lines, MOST_LINES)
+        return read_page(path, offset=offset, max_lines=at_most, growing=growing)
 
     def page(self, caller: Caller, request: PageRequest, *, source_model_id: str | None) -> Page[Task]:
         """One page of the account's tasks, those of one source model alone if it is named.

@@ -16,6 +16,7 @@ from modelpress.service.clock import Clock
 from modelpress.service.models import MODEL_FORMAT
 from modelpress.settings import Settings
 from modelpress.storage.bucket import Buckets, Directory
+from modelpress.storage.log import append_line
 from modelpress.store.model_store import ModelStore, NewVersion
 from modelpress.store.task_store import TaskStore
 from modelpress.tensors.staging import seal, settle
@@ -66,6 +67,7 @@ class WorkService:
         while claimed := self._tasks.claim(holder=holder, lease=self._lease, now=self._clock()):
             task, source = claimed
             if task.status is TaskStatus.STOPPING:
+                self._say(task, "stopped; its worker was gone")
                 self.stopped(task)
                 continue
             output = self._output_location(task)
@@ -73,12 +75,15 @@ class WorkService:
             if task.barren_attempts > BARREN_ATTEMPTS_ALLOWED and published is None:
                 count = task.barren_attempts - 1
                 why = WorkerLost(f"{count} attempts in a row ended without finishing a shard")
+                self._say(task, f"failed: {why.failed_reason()}")
                 self.fail(task, why.failed_reason())
                 continue
             try:
                 directory = self._buckets.find(source.location, account_id=task.account_id)
             except NotFound as exc:
-                self.fail(task, BadSource(f"the source is not there any more: {exc.message}").failed_reason())
+                gone = BadSource(f"the source is not there any more: {exc.message}")
+                self._say(task, f"failed: {gone.failed_reason()}")
+                self.fail(task, gone.failed_reason())
                 continue
             if task.retry_of is not None and published is None:
                 self._buckets.adopt_staging(task.retry_of, by=task.id)
@@ -102,8 +107,10 @@ class WorkService:
             "recipe": task.recipe.as_json(),
             "threads": self._settings.threads,
         }
-        log = self._settings.data / "logs" / task.id / f"{task.attempt}.log"
-        return Program(module="modelpress.worker.attempt", spec=spec, log=log)
+        return Program(module="modelpress.worker.attempt", spec=spec, log=self._buckets.log(task.id))
+
+    def _say(self, task: Task, text: str) -> None:
+        append_line(self._buckets.log(task.id), text, now=self._clock())
 
     def report(self, task: Task, progress: Progress, *, fruitful: bool) -> bool:
         """Write progress and renew the lease; True if a stop was asked for.
@@ -189,6 +196,9 @@ class WorkService:
         for task_id in self._tasks.useless_staging(staged, before=before) if staged else ():
             self._buckets.remove_staging(task_id)
         self._buckets.remove_rests()
+        logged = self._buckets.logged_tasks()
+        for task_id in self._tasks.deleted_among(logged, before=before) if logged else ():
+            self._buckets.remove_log(task_id)
         for location in map(self._output_location, self._tasks.measured_in_vain()):
             self._buckets.remove_output(location)
         for version in self._models.discarded_outputs(before=before):

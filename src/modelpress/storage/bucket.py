@@ -21,6 +21,8 @@ LOCAL = "local"
 OUTPUTS = "outputs"
 _STAGING = ".staging"
 _REMOVED = ".removed-"
+_LOGS = ".logs"
+_LOG_SUFFIX = ".log"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,6 +118,18 @@ class Buckets:
         for name in self._staging_names():
             if name.startswith(_REMOVED):
                 shutil.rmtree(self.staging(name), ignore_errors=True)
+
+    def log(self, task_id: str) -> Path:
+        """A task's log; beside the outputs, so that a server on another machine can tell what a worker wrote."""
+        return self._roots[OUTPUTS] / _LOGS / f"{task_id}{_LOG_SUFFIX}"
+
+    def logged_tasks(self) -> list[str]:
+        """The tasks that have a log."""
+        return [path.stem for path in (self._roots[OUTPUTS] / _LOGS).glob(f"*{_LOG_SUFFIX}")]
+
+    def remove_log(self, task_id: str) -> None:
+        """Remove a task's log, if there is one."""
+        self.log(task_id).unlink(missing_ok=True)
 
     def remove_output(self, location: Location) -> None:
         """Remove a produced version's files, if they are there."""

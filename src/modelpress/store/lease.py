@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Protocol
 
 from sqlalchemy import Connection, Row
 
@@ -14,6 +14,12 @@ from modelpress.errors import LeaseLost
 
 _S = TaskStatus
 _LONG_AGO = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
+
+
+class Announce(Protocol):
+    """What ``webhook_store.announce`` is for tasks."""
+
+    def __call__(self, connection: Connection, row_id: str, /, *, status: TaskStatus, now: datetime) -> None: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +36,8 @@ class Leases:
     release_one: Any
     release_all: Any
     insert_event: Any
+    #: Tells the outside of a change of status, in its transaction and before its event; None where nobody listens.
+    announce: Announce | None = None
 
     def claim(
         self, connection: Connection, *, dialect: str, holder: str, lease: timedelta, now: datetime
@@ -90,7 +98,9 @@ class Leases:
     def note(
         self, connection: Connection, row_id: str, *, status: TaskStatus, attempt: int, message: str, now: datetime
     ) -> None:
-        """One line of the row's history."""
+        """One line of the row's history; a change of status is announced too."""
+        if self.announce is not None:
+            self.announce(connection, row_id, status=status, now=now)
         event = {"task_id": row_id, "at": now, "status": status.value, "attempt": attempt, "message": message}
         connection.execute(self.insert_event, event)
 

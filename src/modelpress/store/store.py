@@ -1,4 +1,4 @@
-"""The store: one database and the three things kept in it."""
+"""The store: one database and what is kept in it."""
 
 from __future__ import annotations
 
@@ -8,16 +8,18 @@ from modelpress.store.key_store import KeyStore
 from modelpress.store.model_store import ModelStore
 from modelpress.store.secret import SecretBox, load_master_key
 from modelpress.store.task_store import TaskStore
+from modelpress.store.webhook_store import WebhookStore
 
 
 class Store:
-    """Tasks, models and access keys; every method is one transaction."""
+    """Tasks, models, access keys and webhooks; every method is one transaction."""
 
     def __init__(self, database: Database, box: SecretBox) -> None:
         self._database = database
         self.tasks = TaskStore(database)
         self.models = ModelStore(database)
         self.keys = KeyStore(database, box)
+        self.webhooks = WebhookStore(database, box)
 
     @property
     def answers_fast(self) -> bool:

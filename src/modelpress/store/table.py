@@ -239,3 +239,48 @@ task_event = Table(
     sqlite_autoincrement=True,
 )
 Index("ix_task_event_task", task_event.c.task_id, task_event.c.seq)
+
+webhook = Table(
+    "webhook",
+    metadata,
+    Column("account_id", Text, ForeignKey("account.id"), primary_key=True),
+    Column("url", Text, nullable=False),
+    Column("secret", LargeBinary, nullable=False),  # AES-GCM, see secret.py
+    Column("created_at", Instant, nullable=False),
+)
+
+# The outbox: a row is written in the transaction of the change it tells of.
+webhook_delivery = Table(
+    "webhook_delivery",
+    metadata,
+    _seq(),
+    Column("id", Text, nullable=False, unique=True),
+    Column("account_id", Text, ForeignKey("account.id"), nullable=False),
+    Column("task_id", Text, ForeignKey("task.id")),
+    Column("type", Text, nullable=False),
+    # Text, not JSON: what is signed and sent, byte for byte, at every try.
+    Column("body", Text, nullable=False),
+    Column("state", Text, nullable=False, server_default="waiting"),
+    Column("tries", Integer, nullable=False, server_default="0"),
+    # When it is due. A claim moves it to the end of its lease, so a claim whose courier died falls due by itself.
+    Column("next_at", Instant, nullable=False),
+    # The claim that is sending it; an outcome names it, so that a late one changes nothing.
+    Column("claim", Text),
+    Column("last_status", Integer),
+    Column("last_error", Text),
+    Column("created_at", Instant, nullable=False),
+    Column("delivered_at", Instant),
+    CheckConstraint("state IN ('waiting', 'delivered', 'dead')", name="state"),
+    sqlite_autoincrement=True,
+)
+#: Also the condition of the statements that are to use the index, as with OPEN_TASK.
+WAITING_DELIVERY = text("state = 'waiting'")
+Index(
+    "ix_webhook_delivery_due",
+    webhook_delivery.c.next_at,
+    webhook_delivery.c.seq,
+    sqlite_where=WAITING_DELIVERY,
+    postgresql_where=WAITING_DELIVERY,
+)
+Index("ix_webhook_delivery_account", webhook_delivery.c.account_id, webhook_delivery.c.seq)
+Index("ix_webhook_delivery_created", webhook_delivery.c.created_at)

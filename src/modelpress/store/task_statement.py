@@ -86,6 +86,9 @@ STAGED_IN_VAIN = select(task.c.id).where(
         ),
     ),
 )
+DELETED_TASKS = select(task.c.id).where(
+    task.c.id.in_(bindparam("task_ids", expanding=True)), task.c.deleted_at < bindparam("before")
+)
 OPEN_RETRIES = select(task.c.retry_of).where(OPEN_TASK, task.c.retry_of.is_not(None))
 
 # --- pages ---------------------------------------------------------------------------------------------------

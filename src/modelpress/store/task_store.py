@@ -27,6 +27,7 @@ from modelpress.store.lease import Leases
 from modelpress.store.model_store import NewVersion, add_version
 from modelpress.store.paging import read_page
 from modelpress.store.row import to_event, to_task, to_version
+from modelpress.store.webhook_store import announce
 
 _S = TaskStatus
 #: Ids that one statement is asked about.
@@ -38,6 +39,7 @@ _LEASES = Leases(
     release_one=statement.RELEASE,
     release_all=statement.RELEASE_HOLDER,
     insert_event=statement.INSERT_EVENT,
+    announce=announce,
 )
 
 
@@ -288,6 +290,16 @@ class TaskStore:
                 rows = connection.execute(statement.STAGED_IN_VAIN, {"task_ids": some, "before": before})
                 found.update(rows.scalars())
             return found.difference(connection.execute(statement.OPEN_RETRIES).scalars())
+
+    def deleted_among(self, task_ids: Sequence[str], *, before: datetime) -> set[str]:
+        """Which of these tasks were deleted before ``before``."""
+        found: set[str] = set()
+        with self._database.read() as connection:
+            for some in _portions(task_ids):
+                found.update(
+                    connection.execute(statement.DELETED_TASKS, {"task_ids": some, "before": before}).scalars()
+                )
+        return found
 
     def measured_in_vain(self) -> list[Task]:
         """Tasks that got as far as publishing and still ended without success: their output may lie there."""

@@ -13,7 +13,9 @@ import signal
 import sys
 import time
 import traceback
+from contextlib import suppress
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from modelpress.domain.recipe import recipe_from_json
 from modelpress.domain.task import Progress
 from modelpress.errors import InternalFailure, OutOfMemory, TaskError
 from modelpress.runners.parent import die_with_parent
+from modelpress.storage.log import log_line
 
 #: Progress is told at most this often, except when a shard was finished.
 _TELL_SECONDS = 0.1
@@ -45,6 +48,17 @@ class _Reporter:
         self._out.write(json.dumps({kind: content}) + "\n")
 
 
+def _say(text: str) -> None:
+    """One line of the task's log, which is this process's standard error."""
+    with suppress(OSError):  # a full disk is told of where the work meets it
+        os.write(2, log_line(text, now=datetime.now(UTC)))
+
+
+def _fail(reporter: _Reporter, exc: TaskError) -> None:
+    _say(f"failed: {exc.failed_reason()}")
+    reporter.tell("failed", exc.failed_reason())
+
+
 def _work(spec: dict[str, Any], reporter: _Reporter) -> None:
     from modelpress.tensors.folder import LocalFolder  # after the asking to die with the parent: numpy takes a while
     from modelpress.worker.press import press
@@ -52,7 +66,7 @@ def _work(spec: dict[str, Any], reporter: _Reporter) -> None:
     folder = LocalFolder(Path(spec["source"]), within=Path(spec["root"]))
     recipe = recipe_from_json(spec["recipe"])
     _, statistics = press(
-        folder, recipe, Path(spec["staging"]), report=reporter.progress, threads=spec["threads"] or None
+        folder, recipe, Path(spec["staging"]), report=reporter.progress, threads=spec["threads"] or None, say=_say
     )
     reporter.tell("done", asdict(statistics))
 
@@ -68,12 +82,12 @@ def main() -> int:
     try:
         _work(json.load(sys.stdin), reporter)
     except TaskError as exc:
-        reporter.tell("failed", exc.failed_reason())
+        _fail(reporter, exc)
     except MemoryError:
-        reporter.tell("failed", OutOfMemory("the work did not fit into memory").failed_reason())
+        _fail(reporter, OutOfMemory("the work did not fit into memory"))
     except Exception:  # the outermost loop of the worker's process: the trace belongs in the task's log
         traceback.print_exc()
-        reporter.tell("failed", InternalFailure("a bug of modelpress; the task's log has the trace").failed_reason())
+        _fail(reporter, InternalFailure("a bug of modelpress; the task's log has the trace"))
     else:
         return 0
     return 1

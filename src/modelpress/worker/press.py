@@ -20,9 +20,15 @@ from modelpress.tensors.staging import MANIFEST
 
 
 def press(
-    folder: Folder, recipe: Recipe, staging: Path, *, report: Callable[[Progress], None], threads: int | None = None
+    folder: Folder,
+    recipe: Recipe,
+    staging: Path,
+    *,
+    report: Callable[[Progress], None],
+    threads: int | None = None,
+    say: Callable[[str], None] = lambda text: None,
 ) -> tuple[Plan, Statistics]:
-    """Compress ``folder`` by ``recipe`` into ``staging`` and verify what was written.
+    """Compress ``folder`` by ``recipe`` into ``staging`` and verify what was written; ``say`` gets lines for a log.
 
     What an earlier, killed call with the same source and recipe finished in ``staging`` is taken over.
 
@@ -30,7 +36,8 @@ def press(
     """
     began = time.monotonic()
     plan = make_plan(open_checkpoint(folder), recipe)
-    reused = compress(plan, folder, staging, report=report, threads=threads)
+    _say_plan(plan, say)
+    reused = compress(plan, folder, staging, report=_saying_shards(report, len(plan.shards), say), threads=threads)
     report(
         Progress(
             stage="verify",
@@ -41,7 +48,7 @@ def press(
         )
     )
     verify(plan, staging)
-    return plan, Statistics(
+    statistics = Statistics(
         source_bytes=plan.source_bytes,
         output_bytes=sum(entry.stat().st_size for entry in staging.iterdir() if entry.name != MANIFEST),
         seconds=round(time.monotonic() - began, 3),
@@ -50,6 +57,43 @@ def press(
         group_size=plan.group_size,
         kernel=KERNEL,
     )
+    say("verified: headers, shapes and scales are those of the plan")
+    say(
+        f"done: {statistics.source_bytes} bytes became {statistics.output_bytes} in {statistics.seconds:.1f} s, "
+        f"with at most {statistics.peak_memory_bytes} bytes of memory"
+    )
+    return plan, statistics
+
+
+def _say_plan(plan: Plan, say: Callable[[str], None]) -> None:
+    steps = [step for shard in plan.shards for step in shard.steps]
+    compressed = sum(step.rounding is not None for step in steps)
+    grouping = "one scale an output row" if plan.group_size is None else f"one scale a group of {plan.group_size}"
+    say(
+        f"plan: {compressed} of {len(steps)} tensors become {plan.recipe.scheme.name} with {grouping}; "
+        f"{plan.source_bytes} bytes become about {plan.output_bytes} in {len(plan.shards)} shards; kernel {KERNEL}"
+    )
+    for note in plan.notes:
+        say(f"note: {note}")
+
+
+def _saying_shards(
+    report: Callable[[Progress], None], count: int, say: Callable[[str], None]
+) -> Callable[[Progress], None]:
+    """``report``, with a line for every shard that was finished since the call before."""
+    done: int | None = None
+
+    def tell(progress: Progress) -> None:
+        nonlocal done
+        if done is None and progress.shards_done:
+            say(f"{progress.shards_done} of {count} shards were finished before")
+        elif done is not None and progress.shards_done > done:
+            read = f"{progress.bytes_done} of {progress.bytes_total} bytes read"
+            say(f"shard {progress.shards_done} of {count} is finished: {read}")
+        done = progress.shards_done
+        report(progress)
+
+    return tell
 
 
 def peak_memory_bytes() -> int:

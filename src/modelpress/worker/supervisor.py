@@ -25,7 +25,9 @@ import structlog
 from modelpress.domain.task import Progress
 from modelpress.errors import DiskFull, InternalFailure, LeaseLost, StoreUnavailable, TaskError
 from modelpress.runners.local import LocalProcess
+from modelpress.service.clock import system_clock
 from modelpress.settings import Settings
+from modelpress.storage.log import append_line
 from modelpress.worker.pace import Pace
 from modelpress.worker.work import Assignment, Work
 
@@ -118,6 +120,7 @@ class Supervisor:
                 self._look_after(attempt)
             except LeaseLost as exc:
                 # Normal after a long pause: another attempt has the task, and nothing of this one counts.
+                _say(attempt.assignment, "lost its lease, and ends")
                 _log.warning("lease lost", task=attempt.assignment.task.id, detail=exc.message)
                 self._drop(attempt)
         if not self._attempts and now - self._swept_at >= _SWEEP_SECONDS:
@@ -133,6 +136,7 @@ class Supervisor:
             work, assignment = claimed
             task = assignment.task
             _log.info("attempt begins", task=task.id, attempt=task.attempt, what=assignment.label)
+            _say(assignment, f"attempt {task.attempt} begins: {assignment.label}")
             try:
                 self._begin(work, assignment)
             except LeaseLost as exc:
@@ -154,7 +158,7 @@ class Supervisor:
         try:
             process = LocalProcess(assignment.program)
         except OSError as exc:
-            work.fail(assignment.task, _failure(exc, "the attempt could not be started").failed_reason())
+            _fail(work, assignment, _failure(exc, "the attempt could not be started"))
             return
         self._attempts.append(_Attempt(work, assignment, process))
 
@@ -188,12 +192,14 @@ class Supervisor:
         attempt.fruit_reported = attempt.fruitful
         if asked and attempt.stop_asked_at is None:
             attempt.stop_asked_at = now
+            _say(attempt.assignment, "a stop was asked for")
             attempt.process.signal_group(signal.SIGTERM)
 
     def _finish(self, attempt: _Attempt, status: int) -> None:
         """The process has ended: publish, fail, stop or give back, whichever is true."""
         work, task = attempt.work, attempt.assignment.task
         if work.report(task, attempt.progress, fruitful=attempt.fruitful):
+            _say(attempt.assignment, "stopped")
             work.stopped(task)
             _log.info("stopped", task=task.id)
         elif attempt.done is not None:
@@ -205,24 +211,28 @@ class Supervisor:
             how = f"by signal {-status}" if status < 0 else f"with status {status}"
             if status == -signal.SIGKILL:
                 how += ", as the system does when memory runs out"
+            _say(attempt.assignment, f"attempt {task.attempt} ended {how}")
             work.release(task, why=f"attempt {task.attempt} ended {how}", forgive=False)
             _log.warning("attempt died", task=task.id, attempt=task.attempt, how=how)
         self._forget(attempt)
 
     def _publish(self, work: Work, assignment: Assignment, result: Any) -> None:
         task = assignment.task
+        _say(assignment, "publishing")
         try:
             if work.publish(assignment, result):
                 _log.info("succeeded", task=task.id)
             else:
+                _say(assignment, "stopped")
                 work.stopped(task)
         except OSError as exc:
-            work.fail(task, _failure(exc, "the output could not be published").failed_reason())
+            _fail(work, assignment, _failure(exc, "the output could not be published"))
         except TaskError as exc:
-            work.fail(task, exc.failed_reason())
+            _fail(work, assignment, exc)
 
     def _give_back(self, attempt: _Attempt) -> None:
         attempt.process.kill()
+        _say(attempt.assignment, "its worker was asked to leave")
         try:
             attempt.work.release(attempt.assignment.task, why="its worker was asked to leave", forgive=True)
         except (LeaseLost, StoreUnavailable) as exc:
@@ -235,6 +245,16 @@ class Supervisor:
     def _forget(self, attempt: _Attempt) -> None:
         attempt.process.close()
         self._attempts.remove(attempt)
+
+
+def _say(assignment: Assignment, text: str) -> None:
+    """One line of the task's log; said before the state changes, so that who sees the end has read it all."""
+    append_line(assignment.program.log, text, now=system_clock())
+
+
+def _fail(work: Work, assignment: Assignment, exc: TaskError) -> None:
+    _say(assignment, f"failed: {exc.failed_reason()}")
+    work.fail(assignment.task, exc.failed_reason())
 
 
 def _failure(exc: OSError, what: str) -> TaskError:

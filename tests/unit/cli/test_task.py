@@ -197,3 +197,16 @@ def test_retry_makes_a_new_task_of_a_stopped_one_and_can_wait_for_it(
     detail = json.loads(outcome.out)
     assert (outcome.code, detail["status"], detail["retryOf"]) == (0, "succeeded", task)
     assert f"retry of     {task}\n" in cli("task", "show", detail["id"]).out
+
+
+def test_logs_are_printed_as_they_are_or_as_a_list_and_followed_to_the_end(
+    cli: Cli, server: RunningServer, task: str, request: pytest.FixtureRequest
+) -> None:
+    assert cli("task", "logs", task).out == ""
+    request.getfixturevalue("worker")
+    followed = cli("task", "logs", task, "--follow")
+    lines = followed.out.splitlines()
+    assert (followed.code, followed.err) == (0, "")
+    assert lines[0].endswith(" attempt 1 begins: W4A16C16")
+    assert lines[-1].endswith(" publishing")
+    assert json.loads(cli("task", "logs", task, "--json").out) == lines
