@@ -6,7 +6,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Annotated, Any, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, NoReturn, get_args, get_origin, get_type_hints
 
 import msgspec
 import typer
@@ -116,7 +116,8 @@ def api_page() -> str:
     lines += ["", "## Actions", ""]
     for action in ACTIONS.values():
         lines += _action(f"{action.name}", action)
-    lines += ["## Routes of the old API", "", "What `qianfan.model.Model` of the Python SDK calls besides.", ""]
+    lines += ["## Routes of the old API", "", "What `qianfan.model.Model` of the Python SDK calls besides. A success"]
+    lines += ["carries `log_id`, a number in a string, beside `requestId` and `result`.", ""]
     for path, action in V1_ROUTES.items():
         lines += _action(f"POST {path}", action)
     return "\n".join(lines)
@@ -124,7 +125,8 @@ def api_page() -> str:
 
 def _action(title: str, action: Action) -> list[str]:
     policies = "one of the two full-control policies" if action.writes else "any of the four policies"
-    lines = [f"### {title}", "", f"Needs {policies}.", ""]
+    needs = "Any signed key may call it" if action.open_to_all else f"Needs {policies}"
+    lines = [f"### {title}", "", f"{needs}.", ""]
     rows = list(_fields(action.request, ""))
     lines += ["| field of the body | type | required | |", "|---|---|---|---|", *rows, ""] if rows else []
     return [*lines, *_result(get_type_hints(action.run)["return"])]
@@ -132,6 +134,8 @@ def _action(title: str, action: Action) -> list[str]:
 
 def _result(kind: Any) -> list[str]:
     """What a success carries in ``result``."""
+    if kind is NoReturn:
+        return ["Always answers with an error.", ""]
     if kind is type(None):
         return ["A success has no `result`.", ""]
     if kind is str:

@@ -87,12 +87,12 @@ class InvalidAction(ServiceError):
 
 
 class InvalidMarker(ServiceError):
-    """The marker names nothing this account ever had."""
+    """The marker names nothing that ever was in the list."""
 
     code = "InvalidMarker"
 
     def __init__(self, marker: str) -> None:
-        super().__init__(f"The marker you provided was invalid: {marker!r} is not an id of this account.")
+        super().__init__(f"The marker you provided was invalid: {marker!r} never was in this list.")
 
 
 class EntityTooLarge(ServiceError):
@@ -318,8 +318,10 @@ class ModelInUse(ServiceError):
 
     code = "ModelInUse"
 
-    def __init__(self, which: str, *, task_id: str) -> None:
-        super().__init__(f"{which!r} is in use by compression task {task_id!r}")
+    def __init__(self, which: str, *, task_id: str | None) -> None:
+        """``task_id`` is None for another account's, which is not told."""
+        user = "a compression task of another account" if task_id is None else f"compression task {task_id!r}"
+        super().__init__(f"{which!r} is in use by {user}")
 
 
 class NameConflict(ServiceError):

@@ -242,6 +242,11 @@ class Server:
         made = self.call("CreateCustomModel", {"modelSetId": set_id, "sourceType": "Import", "importMeta": meta})
         return Model(set_id=set_id, id=made["modelId"], directory=directory)
 
+    def share(self, model: Model) -> None:
+        """The model's set is shared with all accounts, as the operator does it."""
+        command = [sys.executable, "-m", "modelpress.cli.main", "model", "share", model.set_id]
+        subprocess.run([*command, "--data", str(self.data)], check=True, capture_output=True)
+
     def create_task(self, model: Model, *, weight: str = "W4A16C16") -> str:
         """The id of a new task on ``model``."""
         config = {"strategy": "Quantization", "weight": weight}

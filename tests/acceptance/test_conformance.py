@@ -65,6 +65,8 @@ def test_every_check_passes_over_every_channel_and_the_page_says_so(
     server.place(small.directory, name="small")
     write_checkpoint(tmp_path / "broken", shards=2, rows=32, nan_in=1)
     server.await_status(server.create_task(server.register(tmp_path / "broken", name="broken")), "failed")
+    for name in ("shared", "also shared"):
+        server.share(server.register(small.directory, name=name))
     options = Options(write=True, bucket="local", path="small", ours=True)
     python_folder, node_folder = tmp_path / "python", tmp_path / "node"
     python_folder.mkdir()
@@ -87,7 +89,7 @@ def test_every_check_passes_over_every_channel_and_the_page_says_so(
     ]
     assert not failed, "\n".join(failed)
     assert not server.call("DescribeModelCompTasks", {"sourceModelId": ""})["modelCompTaskList"][1:]
-    assert len(server.call("DescribeCustomModelSets")["customModelSetList"]) == 1, "sets were left behind"
+    assert len(server.call("DescribeCustomModelSets")["customModelSetList"]) == 3, "sets were left behind"
 
     coverage = Coverage(outcomes=outcomes, captured={"Go": captured_fields("go"), "Java": captured_fields("java")})
     _compare(page(coverage), PAGE)

@@ -39,7 +39,7 @@ class Reply:
         """The body of a success, in the documented form."""
         body = self.json
         assert self.status == 200, body
-        assert set(body) <= {"requestId", "result"}
+        assert set(body) <= {"requestId", "result", "log_id"}
         _check_envelope(self, body)
         assert not _has_null(body)
         return body

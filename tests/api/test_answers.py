@@ -12,9 +12,13 @@ from tests.api.model_directory import UP, write_tiny
 from tests.api.server import Account, import_body, task_body
 
 V1 = "/wenxinworkshop/modelrepo/modelVersionDetail"
+V1_SET = "/wenxinworkshop/modelrepo/modelDetail"
 RFC_3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d\d:\d\d")
 ITEM = {"id", "name", "description", "status", "sourceModelId", "config", "createTime", "progress"}
 DETAIL = ITEM | {"modelSetId", "bytesDone", "bytesTotal", "events"}
+OLD_VERSION = {"modelIdStr", "modelName", "modelVersionIdStr", "version", "description", "sourceType"} | {
+    *("sourceExtra", "modelNet", "state", "ioMode", "createTime", "modifyTime", "deployResource", "supportOptions")
+}
 SET = {"modelSetId", "modelSetName", "modelType", "labels", "createTime", "modifyTime"} | {
     *("modelCount", "modelIds", "modelNames")
 }
@@ -245,11 +249,47 @@ def test_the_old_route_tells_what_the_python_sdk_reads(account: Account) -> None
     set_id, model_id = account.make_world()
     reply = account.send(V1, f'{{"modelVersionId": "{model_id}"}}'.encode())
     result = reply.success()["result"]
-    assert set(result) == {"modelIdStr", "modelVersionIdStr", "modelName", "sourceType", "state"} | {
-        *("createTime", "modifyTime", "supportOptions")
-    }
+    assert set(result) == OLD_VERSION
     assert (result["modelIdStr"], result["modelVersionIdStr"]) == (set_id, model_id)
+    assert (result["modelName"], result["version"], result["description"]) == ("set", "set-V1", "")
     assert (result["sourceType"], result["state"], result["supportOptions"]) == ("Import", "Ready", ["Acceleration"])
+    assert (result["modelNet"], result["ioMode"], result["deployResource"]) == ("LlamaForCausalLM", "chat", [])
+    lies = {"bucket": "local", "object": "tiny"}
+    assert result["sourceExtra"] == {"sourceType": "Import", "importModelVersionSourceExtra": lies}
+
+
+def test_the_old_routes_answers_carry_a_log_id_and_no_other_does(account: Account) -> None:
+    _, model_id = account.make_world()
+    body = account.send(V1, f'{{"modelVersionId": "{model_id}"}}'.encode()).success()
+    assert body["log_id"] == str(int(body["requestId"][:8], 16))
+    assert "log_id" not in account.post("DescribeModel", {"modelId": model_id}).success()
+
+
+def test_the_old_route_of_a_set_tells_its_versions_as_their_own_route_does(account: Account) -> None:
+    set_id, source_id = account.make_world()
+    task_id = account.make_task(set_id, source_id)
+    account.server.finish(task_id)
+    reply = account.send(V1_SET, f'{{"modelId": "{set_id}"}}'.encode())
+    result = reply.success()["result"]
+    assert set(result) == {"modelIdStr", "modelName", "source", "description", "createTime", "modifyTime"} | {
+        "modelVersionList"
+    }
+    assert (result["modelIdStr"], result["modelName"], result["source"]) == (set_id, "set", "UserCreate")
+    source, made = result["modelVersionList"]
+    for item in (source, made):
+        body = f'{{"modelVersionId": "{item["modelVersionIdStr"]}"}}'.encode()
+        assert item == account.send(V1, body).success()["result"]
+    assert source["modelVersionIdStr"] == source_id
+    task = {"taskIdStr": task_id}
+    assert made["sourceExtra"] == {"sourceType": "Acceleration", "accelerationSourceExtra": task}
+    assert made["supportOptions"] == []
+
+
+def test_nothing_trained_is_published_since_nothing_is_trained_here(account: Account) -> None:
+    body = b'{"isNewModel": true, "versionMeta": {"taskId": 1, "iterationId": 2}, "modelName": "m"}'
+    message = account.send("/wenxinworkshop/modelrepo/publishTrainModel", body).refusal("InappropriateJSON")
+    assert "param[versionMeta] invalid" in message
+    assert "no training" in message
 
 
 def test_the_old_route_refuses_in_the_same_form(account: Account) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import get_type_hints
+from typing import NoReturn, get_type_hints
 
 import msgspec
 import pytest
@@ -85,9 +85,10 @@ def request_fields(action: Action) -> dict[str, set[str]]:
 def answer_fields(action: Action) -> dict[str, set[str]]:
     """Places of a success below its root; nothing where it has no result."""
     kind = get_type_hints(action.run)["return"]
-    if kind is type(None):
+    if kind in (type(None), NoReturn):
         return {}
-    found = {"result": {"string"} if kind is str else {"object"}}
+    found = {"log_id": {"string"}} if action.old else {}
+    found |= {"result": {"string"} if kind is str else {"object"}}
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
         found |= dict(fields_of(type_info(kind), "result."))
     return found

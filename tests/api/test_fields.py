@@ -60,7 +60,12 @@ BODIES: dict[str, dict[str, Any]] = {
     },
     "DescribeModel": {"modelId": "amv-x"},
     "DeleteModel": {"modelId": "amv-x"},
+    "DescribeSystemModelSets": _PAGE,
+    "DescribeSystemModelSet": {"modelSetId": "am-x", "modelSetName": "n"},
+    "DescribeSystemModel": {"modelId": "amv-x"},
     "modelVersionDetail": {"modelVersionId": "amv-x"},
+    "modelDetail": {"modelId": "am-x"},
+    "publishTrainModel": {},
 }
 
 Path = tuple[str, ...]

@@ -25,7 +25,11 @@ VECTORS: list[dict[str, Any]] = json.loads(
 ACCEPTED = [vector for vector in VECTORS if vector["expect"] == "accept"]
 REJECTED = [vector for vector in VECTORS if vector["expect"] == "reject"]
 PAIRS = sorted({(vector["accessKey"], vector["secretKey"]) for vector in ACCEPTED})
-V1_ROUTE = "/wenxinworkshop/modelrepo/modelVersionDetail"
+#: What the old API's routes answer.
+OLD = {
+    "/wenxinworkshop/modelrepo/modelVersionDetail": "NoSuchModel",
+    "/wenxinworkshop/modelrepo/modelDetail": "NoSuchModelSet",
+}
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +59,7 @@ def expected(vector: dict[str, Any]) -> str | None:
     path, _, action = vector["request"]["target"].partition("?Action=")
     body = json.loads(vector["request"]["body"] or "{}")
     if not action:
-        return "NoSuchModel" if path == V1_ROUTE else "InvalidURI"
+        return OLD.get(path, "InvalidURI")
     if action not in ACTIONS:
         return "InvalidAction"
     if action == "DescribeModelCompTasks":
@@ -64,6 +68,7 @@ def expected(vector: dict[str, Any]) -> str | None:
         return "InappropriateJSON" if body["config"]["strategy"] == "Sparsity" else "NoSuchModel"
     return {
         "CreateCustomModelSet": None,
+        "DescribeSystemModelSets": None,
         "CreateCustomModel": "InappropriateJSON",  # the capture's importMeta is {"x": 1}
         "DescribeModelSet": "NoSuchModelSet",
         "DeleteModelSet": "NoSuchModelSet",

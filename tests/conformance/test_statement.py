@@ -21,7 +21,7 @@ MODULES = (key_statement, model_statement, task_statement, webhook_statement)
 _ORDERING = {operators.lt, operators.le, operators.gt, operators.ge}
 
 
-def _plan(database: Database, query: Executable, **parameters: Any) -> str:
+def plan_of(database: Database, query: Executable, **parameters: Any) -> str:
     """How the database would run ``query``, in its own words."""
     prefix = {"postgresql": "EXPLAIN (COSTS OFF) ", "sqlite": "EXPLAIN QUERY PLAN "}[database.dialect]
     with database.write() as connection:
@@ -68,7 +68,7 @@ def crowded(scene: Scene, stranger: Scene) -> Scene:
 @pytest.mark.parametrize(("filtered", "reverse"), list(task_statement.TASK_PAGE))
 def test_a_page_is_one_range_of_one_index_and_nothing_is_sorted(crowded: Scene, filtered: bool, reverse: bool) -> None:
     index = "ix_task_page_source" if filtered else "ix_task_page"
-    plan = _plan(
+    plan = plan_of(
         crowded.database,
         task_statement.TASK_PAGE[filtered, reverse],
         account_id=crowded.account_id,
@@ -91,7 +91,7 @@ def test_a_page_is_one_range_of_one_index_and_nothing_is_sorted(crowded: Scene, 
 
 def test_looking_for_work_reads_the_index_of_open_tasks_and_not_all_there_ever_were(crowded: Scene) -> None:
     claim = task_statement.CLAIM[crowded.database.dialect]
-    plan = _plan(crowded.database, claim, holding="worker", now=crowded.clock(), until=crowded.clock())
+    plan = plan_of(crowded.database, claim, holding="worker", now=crowded.clock(), until=crowded.clock())
     assert "ix_task_open" in plan
     assert "SCAN task\n" not in plan + "\n"
     assert "Seq Scan" not in plan
@@ -106,7 +106,7 @@ def test_looking_among_open_tasks_reads_their_index(crowded: Scene, name: str) -
         "RELEASE_HOLDER": {"dead_holder": "worker", "ended": crowded.clock()},
     }
     query = next(vars(module)[name] for module in MODULES if name in vars(module))
-    plan = _plan(crowded.database, query, **parameters[name])
+    plan = plan_of(crowded.database, query, **parameters[name])
     assert "ix_task_open" in plan or "ix_task_page_source" in plan
     assert "SCAN task\n" not in plan + "\n"
     assert "Seq Scan" not in plan

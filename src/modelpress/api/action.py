@@ -26,6 +26,10 @@ class Action:
     quick: bool = False
     #: Of a quick action, the requests that are not.
     slow_when: Callable[[Any], bool] | None = None
+    #: Whether every signed key may call it: the documents ask for no policy.
+    open_to_all: bool = False
+    #: Whether it is a route of the old API, whose answers carry ``log_id``.
+    old: bool = False
 
 
 def page_request(request: wire.PageForm) -> PageRequest:

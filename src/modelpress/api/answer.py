@@ -33,9 +33,12 @@ class Answer:
         ]
 
 
-def success_answer(request_id: str, result: Any) -> Answer:
-    """A success; without ``result`` where the action has none."""
+def success_answer(request_id: str, result: Any, *, old: bool = False) -> Answer:
+    """A success; without ``result`` where the action has none, with ``log_id`` on the ``old`` API's routes."""
     answer = {"requestId": request_id} if result is None else {"requestId": request_id, "result": result}
+    if old:
+        # A number in a string, as in the old API's samples: the first 32 bits of the request id.
+        answer["log_id"] = str(int(request_id[:8], 16))
     return Answer(status=200, content=_encode(answer))
 
 

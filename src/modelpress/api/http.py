@@ -100,7 +100,7 @@ class ActionEndpoint:
         if action.quick and len(received.body) <= _SMALL_BODY_BYTES:
             request = decode(received.body, action.request, query=received.query)
             if action.slow_when is None or not action.slow_when(request):
-                return success_answer(request_id, action.run(services, caller, request))
+                return success_answer(request_id, action.run(services, caller, request), old=action.old)
         return await self._in_thread(lambda: self._carry_out(request_id, received, caller, action))
 
     def _admit(self, received: Received) -> tuple[Caller, Action]:
@@ -112,7 +112,7 @@ class ActionEndpoint:
 
     def _carry_out(self, request_id: str, received: Received, caller: Caller, action: Action) -> Answer:
         request = decode(received.body, action.request, query=received.query)
-        return success_answer(request_id, action.run(self._house.services, caller, request))
+        return success_answer(request_id, action.run(self._house.services, caller, request), old=action.old)
 
     async def _in_thread(self, work: Callable[[], Answer]) -> Answer:
         return await anyio.to_thread.run_sync(work, limiter=self._house.limiter)

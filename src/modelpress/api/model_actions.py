@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NoReturn
 
 from modelpress.api import model_result as result
 from modelpress.api import wire
@@ -27,7 +27,8 @@ def _describe_sets(services: Services, caller: Caller, request: wire.PageForm) -
 
 
 def _describe_set(services: Services, caller: Caller, request: wire.SetIdOrName) -> result.SetDetail:
-    return result.set_detail(services.models.get_set(caller, set_id=request.model_set_id, name=request.model_set_name))
+    found = services.models.get_set(caller, set_id=request.model_set_id, name=request.model_set_name)
+    return result.set_detail(found, account_id=caller.account_id)
 
 
 def _delete_set(services: Services, caller: Caller, request: wire.SetId) -> dict[str, Any]:
@@ -62,8 +63,33 @@ def _delete_version(services: Services, caller: Caller, request: wire.ModelId) -
     return {}
 
 
+def _describe_system_sets(services: Services, _caller: Caller, request: wire.PageForm) -> result.SystemSetList:
+    wanted = page_request(request)
+    return result.system_set_list(wanted, services.models.page_shared_sets(wanted))
+
+
+def _describe_system_set(services: Services, _caller: Caller, request: wire.SetIdOrName) -> result.SystemSetDetail:
+    found = services.models.get_shared_set(set_id=request.model_set_id, name=request.model_set_name)
+    return result.system_set_detail(found)
+
+
+def _describe_system_version(services: Services, caller: Caller, request: wire.ModelId) -> result.SystemVersionDetail:
+    return result.system_version_detail(services.models.get_shared_version(caller, request.model_id))
+
+
 def _describe_version_v1(services: Services, caller: Caller, request: wire.ModelVersionId) -> result.VersionDetailV1:
-    return result.version_detail_v1(services.models.get_version(caller, request.model_version_id))
+    version = services.models.get_version(caller, request.model_version_id)
+    found = services.models.get_set(caller, set_id=version.set_id, name=None)
+    return result.version_detail_v1(version, set_name=found.name)
+
+
+def _describe_set_v1(services: Services, caller: Caller, request: wire.ModelIdV1) -> result.SetDetailV1:
+    model_set, versions = services.models.versions(caller, request.model_id)
+    return result.set_detail_v1(model_set, versions, account_id=caller.account_id)
+
+
+def _publish_training_v1(_services: Services, _caller: Caller, _request: wire.PublishTraining) -> NoReturn:
+    raise InvalidRequest("versionMeta", "no training task can be published; there is no training here")
 
 
 MODEL_ACTIONS = (
@@ -74,11 +100,29 @@ MODEL_ACTIONS = (
     Action(name="CreateCustomModel", request=wire.CreateVersion, run=_create_version, writes=True),
     Action(name="DescribeModel", request=wire.ModelId, run=_describe_version, writes=False, quick=True),
     Action(name="DeleteModel", request=wire.ModelId, run=_delete_version, writes=True),
+    *(
+        Action(name=name, request=form, run=run, writes=False, quick=True, open_to_all=True)
+        for name, form, run in (
+            ("DescribeSystemModelSets", wire.PageForm, _describe_system_sets),
+            ("DescribeSystemModelSet", wire.SetIdOrName, _describe_system_set),
+            ("DescribeSystemModel", wire.ModelId, _describe_system_version),
+        )
+    ),
 )
 
 #: Routes of the old API that the Python SDK's Model class still calls; no Action in the query.
 V1_ROUTES = {
-    "/wenxinworkshop/modelrepo/modelVersionDetail": Action(
-        name="modelVersionDetail", request=wire.ModelVersionId, run=_describe_version_v1, writes=False, quick=True
-    ),
+    f"/wenxinworkshop/modelrepo/{action.name}": action
+    for action in (
+        Action(
+            name="modelVersionDetail",
+            request=wire.ModelVersionId,
+            run=_describe_version_v1,
+            writes=False,
+            quick=True,
+            old=True,
+        ),
+        Action(name="modelDetail", request=wire.ModelIdV1, run=_describe_set_v1, writes=False, quick=True, old=True),
+        Action(name="publishTrainModel", request=wire.PublishTraining, run=_publish_training_v1, writes=True, old=True),
+    )
 }

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from msgspec import UNSET, UnsetType
 
 from modelpress.api.result import PageInfo, Result, page_info, time_text
-from modelpress.domain.model import ModelSet, ModelVersion
+from modelpress.domain.model import ModelSet, ModelVersion, SourceType
 from modelpress.domain.page import Page, PageRequest
 
 
@@ -26,9 +27,10 @@ class SetItem(Result, frozen=True, kw_only=True):
 
 
 class SetDetail(SetItem, frozen=True, kw_only=True):
-    """DescribeModelSet."""
+    """DescribeModelSet; ``description`` is there for a preset only."""
 
     source: str
+    description: str | UnsetType = UNSET
 
 
 class SetList(Result, frozen=True, kw_only=True):
@@ -39,12 +41,12 @@ class SetList(Result, frozen=True, kw_only=True):
 
 
 class SourceInfo(Result, frozen=True, kw_only=True):
-    """Where a version comes from. Baidu names no children; these are ours."""
+    """Where a version comes from; of a preset no more than that it is one. Baidu names no children; these are ours."""
 
     source_type: str
     acceleration_task_id: str | UnsetType = UNSET
-    bucket: str
-    object_path: str
+    bucket: str | UnsetType = UNSET
+    object_path: str | UnsetType = UNSET
 
 
 class VersionDetail(Result, frozen=True, kw_only=True):
@@ -72,17 +74,107 @@ class VersionCreated(Result, frozen=True, kw_only=True):
     model_id: str
 
 
+class SystemSetItem(Result, frozen=True, kw_only=True):
+    """A shared model set in a list."""
+
+    model_set_id: str
+    model_set_name: str
+    model_type: str
+    description: str
+    model_count: int
+    model_ids: tuple[str, ...]
+    modify_time: str
+    model_names: tuple[str, ...]
+
+
+class SystemSetDetail(Result, frozen=True, kw_only=True):
+    """DescribeSystemModelSet."""
+
+    model_set_id: str
+    model_set_name: str
+    model_type: str
+    create_time: str
+    modify_time: str
+    description: str
+    model_ids: tuple[str, ...]
+    model_names: tuple[str, ...]
+
+
+class SystemSetList(Result, frozen=True, kw_only=True):
+    """DescribeSystemModelSets."""
+
+    system_model_set_list: tuple[SystemSetItem, ...]
+    page_info: PageInfo
+
+
+class SystemVersionDetail(Result, frozen=True, kw_only=True):
+    """DescribeSystemModel."""
+
+    model_set_id: str
+    model_id: str
+    model_name: str
+    status: str
+    description: str
+    create_time: str
+    modify_time: str
+    model_application_type: str
+    is_support_deploy: bool
+    is_support_model_comp: bool
+    is_support_evaluation: bool
+    capabilities: tuple[str, ...]
+    model_providers: tuple[str, ...]
+
+
+class AccelerationExtraV1(Result, frozen=True, kw_only=True):
+    """The task that made a version."""
+
+    task_id_str: str
+
+
+class ImportExtraV1(Result, frozen=True, kw_only=True):
+    """Where an imported version lies."""
+
+    bucket: str
+    object: str
+
+
+class SourceExtraV1(Result, frozen=True, kw_only=True):
+    """Where a version comes from, in the V1 routes' words; of a preset no more than that it is one."""
+
+    source_type: str
+    acceleration_source_extra: AccelerationExtraV1 | UnsetType = UNSET
+    import_model_version_source_extra: ImportExtraV1 | UnsetType = UNSET
+
+
 class VersionDetailV1(Result, frozen=True, kw_only=True):
     """The V1 route modelVersionDetail, as the Python SDK's Model class reads it."""
 
     model_id_str: str
-    model_version_id_str: str
     model_name: str
+    model_version_id_str: str
+    version: str
+    description: str
     source_type: str
+    source_extra: SourceExtraV1
+    model_net: str
     state: str
+    io_mode: str
     create_time: str
     modify_time: str
+    deploy_resource: tuple[str, ...]
     support_options: tuple[str, ...]
+
+
+class SetDetailV1(Result, frozen=True, kw_only=True):
+    """The V1 route modelDetail."""
+
+    model_id_str: str
+    model_name: str
+    source: str
+    description: str
+    create_time: str
+    modify_time: str
+    model_version_list: tuple[VersionDetailV1, ...]
 
 
 def _set_fields(model_set: ModelSet) -> dict[str, Any]:
@@ -99,9 +191,11 @@ def _set_fields(model_set: ModelSet) -> dict[str, Any]:
     }
 
 
-def set_detail(model_set: ModelSet) -> SetDetail:
-    """A model set by itself."""
-    return SetDetail(**_set_fields(model_set), source="UserCreate")
+def set_detail(model_set: ModelSet, *, account_id: str) -> SetDetail:
+    """A model set by itself, as this account sees it."""
+    if model_set.account_id == account_id:
+        return SetDetail(**_set_fields(model_set), source="UserCreate")
+    return SetDetail(**_set_fields(model_set), source="System", description=model_set.description)
 
 
 def set_list(request: PageRequest, page: Page[ModelSet]) -> SetList:
@@ -110,6 +204,48 @@ def set_list(request: PageRequest, page: Page[ModelSet]) -> SetList:
         custom_model_set_list=tuple(SetItem(**_set_fields(item)) for item in page.items),
         page_info=page_info(request, page.next_marker),
     )
+
+
+def _picked(form: type[Result], fields: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if name in form.__struct_fields__}
+
+
+def system_set_detail(model_set: ModelSet) -> SystemSetDetail:
+    """A shared model set by itself."""
+    fields = _set_fields(model_set) | {"description": model_set.description}
+    return SystemSetDetail(**_picked(SystemSetDetail, fields))
+
+
+def system_set_list(request: PageRequest, page: Page[ModelSet]) -> SystemSetList:
+    """A page of shared model sets."""
+    described = (_set_fields(item) | {"description": item.description} for item in page.items)
+    return SystemSetList(
+        system_model_set_list=tuple(SystemSetItem(**_picked(SystemSetItem, fields)) for fields in described),
+        page_info=page_info(request, page.next_marker),
+    )
+
+
+def system_version_detail(version: ModelVersion) -> SystemVersionDetail:
+    """A version of a shared set. Nothing is deployed or evaluated here; what it can do and who made it is not known."""
+    return SystemVersionDetail(
+        model_set_id=version.set_id,
+        model_id=version.id,
+        model_name=version.name,
+        status="Ready",
+        description=version.description,
+        create_time=time_text(version.created_at),
+        modify_time=time_text(version.modified_at),
+        model_application_type=version.application_type,
+        is_support_deploy=False,
+        is_support_model_comp=version.supports_compression,
+        is_support_evaluation=False,
+        capabilities=(),
+        model_providers=(),
+    )
+
+
+def _is_preset(version: ModelVersion) -> bool:
+    return version.source_type is SourceType.PLATFORM_PRESET
 
 
 def version_detail(version: ModelVersion) -> VersionDetail:
@@ -122,8 +258,8 @@ def version_detail(version: ModelVersion) -> VersionDetail:
         source_info=SourceInfo(
             source_type=version.source_type.value,
             acceleration_task_id=version.task_id or UNSET,
-            bucket=version.location.bucket,
-            object_path=version.location.path,
+            bucket=UNSET if _is_preset(version) else version.location.bucket,
+            object_path=UNSET if _is_preset(version) else version.location.path,
         ),
         create_time=time_text(version.created_at),
         modify_time=time_text(version.modified_at),
@@ -137,15 +273,45 @@ def version_detail(version: ModelVersion) -> VersionDetail:
     )
 
 
-def version_detail_v1(version: ModelVersion) -> VersionDetailV1:
-    """A model version in the V1 route's words."""
+def version_detail_v1(version: ModelVersion, *, set_name: str) -> VersionDetailV1:
+    """A model version in the V1 routes' words; their numeric ids are not ours."""
     return VersionDetailV1(
         model_id_str=version.set_id,
+        model_name=set_name,
         model_version_id_str=version.id,
-        model_name=version.name,
+        version=version.name,
+        description=version.description,
         source_type=version.source_type.value,
+        source_extra=_source_extra_v1(version),
+        model_net=version.architecture,
         state="Ready",
+        io_mode=version.application_type,
         create_time=time_text(version.created_at),
         modify_time=time_text(version.modified_at),
+        deploy_resource=(),
         support_options=("Acceleration",) if version.supports_compression else (),
+    )
+
+
+def _source_extra_v1(version: ModelVersion) -> SourceExtraV1:
+    task, imported = version.task_id, version.source_type is SourceType.IMPORT
+    lies = ImportExtraV1(bucket=version.location.bucket, object=version.location.path)
+    return SourceExtraV1(
+        source_type=version.source_type.value,
+        acceleration_source_extra=AccelerationExtraV1(task_id_str=task) if task else UNSET,
+        import_model_version_source_extra=lies if imported else UNSET,
+    )
+
+
+def set_detail_v1(model_set: ModelSet, versions: Iterable[ModelVersion], *, account_id: str) -> SetDetailV1:
+    """A model set in the V1 routes' words, with its versions."""
+    return SetDetailV1(
+        model_id_str=model_set.id,
+        model_name=model_set.name,
+        # The Python SDK's command line looks for this very word.
+        source="UserCreate" if model_set.account_id == account_id else "PlatformPreset",
+        description=model_set.description,
+        create_time=time_text(model_set.created_at),
+        modify_time=time_text(model_set.modified_at),
+        model_version_list=tuple(version_detail_v1(version, set_name=model_set.name) for version in versions),
     )

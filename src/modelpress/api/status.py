@@ -50,7 +50,7 @@ ROWS: dict[type[errors.ServiceError], ErrorRow] = dict(
         _row(errors.InvalidRequest, 400, 1, "a field is missing, mistyped or has a value that is not allowed"),
         _row(errors.MalformedJSON, 400, 2, "the body is not a JSON object"),
         _row(errors.InvalidAction, 400, 3, "the query's Action is missing or unknown"),
-        _row(errors.InvalidMarker, 400, 4, "the marker was never an id of this account"),
+        _row(errors.InvalidMarker, 400, 4, "the marker names nothing that ever was in the list"),
         _row(errors.InvalidAuthHeader, 400, 5, "the Authorization header is missing or malformed"),
         _row(errors.SignatureMismatch, 400, 6, "the signature is not the one this secret key gives"),
         _row(errors.SignatureExpired, 400, 7, "the signature is too old, or over 15 minutes in the future"),

@@ -99,7 +99,7 @@ class SetId(Request, frozen=True, kw_only=True):
 
 
 class SetIdOrName(Request, frozen=True, kw_only=True):
-    """DescribeModelSet."""
+    """DescribeModelSet, DescribeSystemModelSet."""
 
     model_set_id: Annotated[Id | None, Meta(description="the model set; give its id or its name")] = None
     model_set_name: Annotated[Name | None, Meta(description="its name")] = None
@@ -124,7 +124,7 @@ class CreateVersion(Request, frozen=True, kw_only=True):
 
 
 class ModelId(Request, frozen=True, kw_only=True):
-    """DescribeModel, DeleteModel."""
+    """DescribeModel, DescribeSystemModel, DeleteModel."""
 
     model_id: Annotated[Id, Meta(description="the model version")]
 
@@ -133,3 +133,13 @@ class ModelVersionId(Request, frozen=True, kw_only=True):
     """The V1 route modelVersionDetail."""
 
     model_version_id: Annotated[Id, Meta(description="the model version")]
+
+
+class ModelIdV1(Request, frozen=True, kw_only=True):
+    """The V1 route modelDetail, where a "model" is a model set."""
+
+    model_id: Annotated[Id, Meta(description="the model set")]
+
+
+class PublishTraining(Request, frozen=True, kw_only=True):
+    """The V1 route publishTrainModel; none of its fields is looked at."""

@@ -16,11 +16,15 @@ from modelpress.cli.output import print_facts, print_json, print_table, say, siz
 from modelpress.domain.identifier import MODEL, MODEL_SET
 from modelpress.domain.model import Location
 from modelpress.errors import ModelpressError
+from modelpress.settings import load_settings
 
-app = typer.Typer(help="Models: register, list, show, delete.", no_args_is_help=True)
+app = typer.Typer(help="Models: register, list, show, delete, share.", no_args_is_help=True)
+
+_LONGEST_DESCRIPTION = 1000
 
 Type = Annotated[str, typer.Option("--type", help="What the model does.")]
 ModelOrSet = Annotated[str, typer.Argument(metavar="ID", help="A model set (am-…) or a model version (amv-…).")]
+Set = Annotated[str, typer.Argument(metavar="SET_ID", help="A model set (am-…), of any account.")]
 
 
 @app.command()
@@ -79,20 +83,26 @@ def import_model(
 @app.command("list")
 @connected
 def list_models(
-    session: Session, reverse: option.Reverse = False, limit: option.Limit = None, as_json: option.AsJson = False
+    session: Session,
+    system: Annotated[bool, typer.Option("--system", help="Those that are shared with all accounts.")] = False,
+    reverse: option.Reverse = False,
+    limit: option.Limit = None,
+    as_json: option.AsJson = False,
 ) -> None:
     """List model sets and their versions, oldest first."""
-    sets, _ = session.collect(
-        "DescribeCustomModelSets", {"pageReverse": reverse}, items="customModelSetList", limit=limit
+    action, items, told, column = (
+        ("DescribeSystemModelSets", "systemModelSetList", "modifyTime", "CHANGED")
+        if system
+        else ("DescribeCustomModelSets", "customModelSetList", "createTime", "CREATED")
     )
+    sets, _ = session.collect(action, {"pageReverse": reverse}, items=items, limit=limit)
     if as_json:
         print_json(sets)
         return
     rows = [
-        [s["modelSetId"], s["modelSetName"], "\n".join(s["modelIds"]), s["modelType"], time_text(s["createTime"])]
-        for s in sets
+        [s["modelSetId"], s["modelSetName"], "\n".join(s["modelIds"]), s["modelType"], time_text(s[told])] for s in sets
     ]
-    print_table(["MODEL SET", "NAME", "MODELS", "TYPE", "CREATED"], rows, whole=("MODEL SET", "MODELS", "CREATED"))
+    print_table(["MODEL SET", "NAME", "MODELS", "TYPE", column], rows, whole=("MODEL SET", "MODELS", column))
 
 
 @app.command()
@@ -119,6 +129,53 @@ def delete(session: Session, which: ModelOrSet, as_json: option.AsJson = False) 
     say(f"{which} is deleted")
 
 
+@app.command()
+def share(
+    set_id: Set,
+    description: Annotated[
+        str | None, typer.Option("--description", help="What all accounts read about it, at most 1,000 characters.")
+    ] = None,
+    data: option.Data = None,
+    database: option.Database = None,
+    config: option.Config = None,
+    as_json: option.AsJson = False,
+) -> None:
+    """Share a model set with all accounts: they read it and compress from it (opens the database directly)."""
+    if description is not None and len(description) > _LONGEST_DESCRIPTION:
+        raise typer.BadParameter(f"--description has {len(description)} characters, more than {_LONGEST_DESCRIPTION}")
+    with _models(data, database, config) as models:
+        shared = models.share_set(set_id, description=description)
+    if as_json:
+        print_json({"modelSetId": set_id, "modelSetName": shared.name, "description": shared.description})
+        return
+    say(f"{set_id} ({shared.name}) is shared with all accounts")
+
+
+@app.command()
+def unshare(
+    set_id: Set,
+    data: option.Data = None,
+    database: option.Database = None,
+    config: option.Config = None,
+    as_json: option.AsJson = False,
+) -> None:
+    """Share a model set no longer; tasks that read it go on (opens the database directly)."""
+    with _models(data, database, config) as models:
+        models.unshare_set(set_id)
+    if as_json:
+        print_json({"modelSetId": set_id, "state": "not shared"})
+        return
+    say(f"{set_id} is not shared")
+
+
+@contextmanager
+def _models(data: Path | None, database: str | None, config: Path | None) -> Iterator[Any]:
+    from modelpress.service.services import open_services
+
+    with open_services(load_settings(flags={"data": data, "database": database}, config=config)) as services:
+        yield services.models
+
+
 def _target(which: str) -> tuple[str, str]:
     """What an id names, in the words of actions and of bodies."""
     for prefix, action, field in ((MODEL_SET, "ModelSet", "modelSetId"), (MODEL, "Model", "modelId")):
@@ -133,6 +190,8 @@ def _set_facts(detail: dict[str, Any]) -> dict[str, str]:
         "model set": detail["modelSetId"],
         "name": detail["modelSetName"],
         "type": detail["modelType"],
+        "source": "" if detail["source"] == "UserCreate" else detail["source"],
+        "remark": detail.get("description", ""),
         "labels": ", ".join(detail["labels"]),
         "created": time_text(detail["createTime"]),
         **{f"model {number}": f"{model_id}  {name}" for number, (model_id, name) in enumerate(versions, start=1)},
@@ -152,7 +211,7 @@ def _version_facts(session: Session, detail: dict[str, Any]) -> dict[str, str]:
         "compressible": "yes" if detail["isSupportModelComp"] else f"no: {detail['unsupportedReason']}",
         "description": detail.get("description", ""),
         "created": time_text(detail["createTime"]),
-        "path": session.place(bucket=source["bucket"], object_path=source["objectPath"]),
+        "path": session.place(bucket=source["bucket"], object_path=source["objectPath"]) if "bucket" in source else "",
     }
 
 
@@ -172,6 +231,8 @@ def _find_set(session: Session, *, set_id: str | None, name: str) -> _Wanted:
     except RequestFailed as exc:
         if set_id or exc.code != "NoSuchModelSet":
             raise
+        return _Wanted(id=None, name=name)
+    if found.get("source") == "System" and not set_id:  # another account's, shared: nothing can be put into it
         return _Wanted(id=None, name=name)
     return _Wanted(id=found["modelSetId"], name=name)
 

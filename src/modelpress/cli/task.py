@@ -42,6 +42,8 @@ def create(
 ) -> None:
     """Create a compression task."""
     source = session.call("DescribeModel", {"modelId": model})
+    if source["sourceInfo"]["sourceType"] == "PlatformPreset" and set_id is None:
+        raise typer.BadParameter(f"{model} is shared by another account: name a set of yours", param_hint="'--set'")
     body = {
         "name": name or f"{source['modelName'][: option.LONGEST_NAME - len(weight) - 1]}-{weight}",
         "description": description,

@@ -6,6 +6,7 @@ from modelpress.conformance.authentication_check import AUTHENTICATION_CHECKS
 from modelpress.conformance.envelope_check import ENVELOPE_CHECKS
 from modelpress.conformance.form_check import answer_check, request_checks
 from modelpress.conformance.model_check import MODEL_CHECKS
+from modelpress.conformance.system_check import SYSTEM_CHECKS
 from modelpress.conformance.tables import TABLES
 from modelpress.conformance.task_check import TASK_CHECKS
 
@@ -16,6 +17,7 @@ CHECKS = (
     *AUTHENTICATION_CHECKS,
     # Models first: they make what the lists' pages are made of.
     *MODEL_CHECKS,
+    *SYSTEM_CHECKS,
     *TASK_CHECKS,
     *(made for table in _OFFERED for made in request_checks(table)),
     *(answer_check(table) for table in _OFFERED if table.answer),

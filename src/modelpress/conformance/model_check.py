@@ -1,4 +1,4 @@
-"""The actions on model sets and versions, and the routes of the old API."""
+"""The actions on an account's own model sets and versions."""
 
 from __future__ import annotations
 
@@ -182,18 +182,6 @@ def model_in_use_is_not_deleted(session: Session, scene: Scene) -> str:
     return told
 
 
-@check("modelVersionDetail", request=("modelVersionId",), answer=("result.modelIdStr", "result.modelVersionIdStr"))
-def old_route_tells_the_same(session: Session, scene: Scene) -> str:
-    """The old route tells of a version what DescribeModel tells: set, version and whether it can be compressed."""
-    new = session.result(_MODEL, {"modelId": scene.model_id})
-    old = session.result("modelVersionDetail", {"modelVersionId": scene.model_id})
-    ensure(old["modelIdStr"] == new["modelSetId"], f"the set is {old['modelIdStr']!r}")
-    ensure(old["modelVersionIdStr"] == scene.model_id, f"the version is {old['modelVersionIdStr']!r}")
-    supported = "Acceleration" in old["supportOptions"]
-    ensure(supported is new["isSupportModelComp"], f"supportOptions are {old['supportOptions']}")
-    return "the same"
-
-
 MODEL_CHECKS = (
     created_set_is_described,
     names_of_sets_are_unique,
@@ -211,5 +199,4 @@ MODEL_CHECKS = (
     unknown_model,
     deleted_model_is_gone,
     model_in_use_is_not_deleted,
-    old_route_tells_the_same,
 )

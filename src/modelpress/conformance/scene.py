@@ -186,6 +186,29 @@ class Scene:
             raise NotApplicable("the account has no model version")
         return versions[0]
 
+    @cached_property
+    def system_sets(self) -> list[dict[str, Any]]:
+        """Sets that are shared with all accounts, at most a hundred.
+
+        Raises: NotApplicable if there is none.
+        """
+        page = self._session.result("DescribeSystemModelSets", {"maxKeys": 100})
+        sets = list(page["systemModelSetList"])
+        if not sets:
+            raise NotApplicable("no model is shared with all accounts")
+        return sets
+
+    @cached_property
+    def system_model_id(self) -> str:
+        """A version in one of them.
+
+        Raises: NotApplicable.
+        """
+        for item in self.system_sets:
+            if item["modelIds"]:
+                return str(item["modelIds"][0])
+        raise NotApplicable("the shared model sets have no version")
+
     def clean_up(self) -> list[str]:
         """Remove all that was made; what was left because the server refused."""
         left = []

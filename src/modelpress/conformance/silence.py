@@ -142,6 +142,82 @@ POINTS = (
         here="`sourceType`, `accelerationTaskId`, `bucket`, `objectPath`",
     ),
     Point(
+        action="DescribeSystemModelSets",
+        point='which models are "system" models?',
+        here="those of model sets that the operator shares (`modelpress model share`); they stay their "
+        "owner's, who sees them as `UserCreate` and `Import`, all others as `System` and `PlatformPreset`",
+    ),
+    Point(
+        action="DescribeSystemModelSets",
+        point="permission for `DescribeSystemModelSets`, `DescribeSystemModelSet`, `DescribeSystemModel`",
+        here="any signed key, also one without a policy: their pages have no permission section",
+    ),
+    Point(
+        action="DescribeSystemModelSets",
+        point="order and markers",
+        here="as in all lists, by the sets' creation; a set that is not shared any more still marks its place,"
+        " one that never was is 400 `InvalidMarker`",
+    ),
+    Point(
+        action="DescribeSystemModelSet",
+        point="names of shared sets",
+        here="unique among those that are shared; in `DescribeModelSet` a name means the account's own set first",
+    ),
+    Point(
+        action="DescribeSystemModelSet",
+        point="`description` of a preset",
+        here="the operator's, empty where none was given; that of a version which the owner's task produced is"
+        " not told, since it names the task",
+    ),
+    Point(
+        action="DescribeSystemModel",
+        point="`isSupportDeploy`, `isSupportEvaluation`, `capabilities`, `modelProviders`, `tokenLimitations`",
+        here="false, false, empty, empty, absent: nothing is deployed or evaluated here, and a checkpoint does"
+        " not say the rest",
+    ),
+    Point(
+        action="CreateModelCompTask",
+        point="compressing a shared version",
+        here="by every account, into a set of its own (the Python SDK's `Model.compress` fills the source's "
+        "set, so it does for the owner only); unsharing stops no task",
+    ),
+    Point(
+        action="DeleteModel",
+        point="writing into a shared set, deleting it",
+        here="its owner only; for others it does not exist (404), though they read it",
+    ),
+    Point(
+        action="DeleteModel",
+        point="deleting a shared version that another account's task reads",
+        here="409 `ModelInUse`; whose task it is, is not told",
+    ),
+    Point(
+        action="modelVersionDetail",
+        point="`log_id` of the old API",
+        here="a string as in the newer samples (the first 32 bits of `requestId`), beside `requestId` and "
+        "`result`; errors are in the one form of all routes",
+    ),
+    Point(
+        action="modelVersionDetail",
+        point="numeric `modelId` and `modelVersionId`",
+        here="not there: our ids are `modelIdStr` and `modelVersionIdStr`, and requests name those",
+    ),
+    Point(
+        action="modelVersionDetail",
+        point="`sourceExtra`, `modelNet`, `deployResource`",
+        here="`accelerationSourceExtra.taskIdStr` or `importModelVersionSourceExtra`; the architecture's class; empty",
+    ),
+    Point(
+        action="modelDetail",
+        point="`source` of a preset",
+        here="`PlatformPreset`, the word the Python SDK's command line looks for",
+    ),
+    Point(
+        action="publishTrainModel",
+        point="publishing a training",
+        here="400 `InappropriateJSON`: there is no training here",
+    ),
+    Point(
         action="every action",
         point="status and body of authentication failures",
         here="see [errors](errors.md); headers `X-Bce-Error-Code` and `X-Bce-Error-Message` with the texts the"

@@ -1,8 +1,8 @@
-"""Model sets (``am-``) and model versions (``amv-``, on the wire "model")."""
+"""Model sets (``am-``) and model versions (``amv-``, on the wire "model"), and what of them other accounts see."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
@@ -26,6 +26,7 @@ class SourceType(StrEnum):
 
     IMPORT = "Import"
     ACCELERATION = "Acceleration"  #: produced by a compression task
+    PLATFORM_PRESET = "PlatformPreset"  #: another account's, in a shared set; never stored
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +40,8 @@ class ModelSet:
     labels: tuple[str, ...]
     created_at: datetime
     modified_at: datetime
+    #: What the operator says of a set that is shared with all accounts.
+    description: str = ""
     versions: tuple[VersionName, ...] = ()
 
 
@@ -84,3 +87,19 @@ class ModelVersion:
     def supports_compression(self) -> bool:
         """The wire's isSupportModelComp."""
         return self.unsupported_reason is None
+
+
+def seen_by(version: ModelVersion, account_id: str) -> ModelVersion:
+    """The version as this account sees it: its own as it is, one that another account shares without its origin.
+
+    Neither the owner's task nor a description that we wrote, since it names that task, is told.
+    """
+    if version.account_id == account_id:
+        return version
+    made_here = version.source_type is SourceType.ACCELERATION
+    return replace(
+        version,
+        source_type=SourceType.PLATFORM_PRESET,
+        task_id=None,
+        description="" if made_here else version.description,
+    )

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from modelpress.domain.model import MODEL_TYPES, Location, ModelSet, ModelVersion
+from modelpress.domain.model import MODEL_TYPES, Location, ModelSet, ModelVersion, seen_by
 from modelpress.domain.page import Page, PageRequest
 from modelpress.domain.policy import Caller
-from modelpress.errors import BadSource, InvalidRequest, ModelNotSupported
+from modelpress.errors import BadSource, InvalidRequest, ModelNotSupported, NoSuchModelSet
 from modelpress.service.clock import Clock
 from modelpress.storage.bucket import OUTPUTS, Buckets
 from modelpress.store.model_store import ModelStore, NewVersion
@@ -53,15 +53,17 @@ class ModelService:
         )
 
     def get_set(self, caller: Caller, *, set_id: str | None, name: str | None) -> ModelSet:
-        """The set of this id or of this name; exactly one of the two must be given.
+        """The set of this id or of this name, the account's own or a shared one; exactly one of the two must be given.
 
         Raises: InvalidRequest, NoSuchModelSet.
         """
-        if bool(set_id) == bool(name):
-            raise InvalidRequest("modelSetId", "give either modelSetId or modelSetName")
+        _just_one(set_id, name)
         if set_id:
-            return self._models.get_set(set_id, account_id=caller.account_id)
-        return self._models.get_set_named(name or "", account_id=caller.account_id)
+            return self._models.readable_set(set_id, account_id=caller.account_id)
+        try:
+            return self._models.get_set_named(name or "", account_id=caller.account_id)
+        except NoSuchModelSet:
+            return self._models.shared_set_named(name or "")
 
     def page_sets(self, caller: Caller, request: PageRequest) -> Page[ModelSet]:
         """One page of the account's sets.
@@ -118,11 +120,20 @@ class ModelService:
         return self._models.create_version(version, now=self._clock())
 
     def get_version(self, caller: Caller, model_id: str) -> ModelVersion:
-        """The version of this id.
+        """The version of this id as the caller sees it, the account's own or a shared one.
 
         Raises: NoSuchModel.
         """
-        return self._models.get_version(model_id, account_id=caller.account_id)
+        version = self._models.readable_version(model_id, account_id=caller.account_id)
+        return seen_by(version, caller.account_id)
+
+    def versions(self, caller: Caller, set_id: str) -> tuple[ModelSet, list[ModelVersion]]:
+        """A set, the account's own or a shared one, and its versions as the caller sees them.
+
+        Raises: NoSuchModelSet.
+        """
+        model_set = self._models.readable_set(set_id, account_id=caller.account_id)
+        return model_set, [seen_by(version, caller.account_id) for version in self._models.versions(set_id)]
 
     def delete_version(self, caller: Caller, model_id: str) -> None:
         """Delete a version; an imported one's files are never touched.
@@ -130,6 +141,49 @@ class ModelService:
         Raises: NoSuchModel, ModelInUse.
         """
         self._models.delete_version(model_id, account_id=caller.account_id, now=self._clock())
+
+    # --- what the operator shares with all accounts ---------------------------------------------------------
+
+    def get_shared_set(self, *, set_id: str | None, name: str | None) -> ModelSet:
+        """The shared set of this id or of this name; exactly one of the two must be given.
+
+        Raises: InvalidRequest, NoSuchModelSet.
+        """
+        _just_one(set_id, name)
+        return self._models.shared_set(set_id) if set_id else self._models.shared_set_named(name or "")
+
+    def page_shared_sets(self, request: PageRequest) -> Page[ModelSet]:
+        """One page of all shared sets.
+
+        Raises: InvalidMarker.
+        """
+        return self._models.page_shared_sets(request)
+
+    def get_shared_version(self, caller: Caller, model_id: str) -> ModelVersion:
+        """The version of this id in a shared set, as the caller sees it.
+
+        Raises: NoSuchModel.
+        """
+        return seen_by(self._models.shared_version(model_id), caller.account_id)
+
+    def share_set(self, set_id: str, *, description: str | None) -> ModelSet:
+        """Share a set, with all versions it has and will have; without a ``description`` the one it had stays.
+
+        Raises: NoSuchModelSet; NameConflict if another shared set has its name.
+        """
+        return self._models.share_set(set_id, description=description, now=self._clock())
+
+    def unshare_set(self, set_id: str) -> None:
+        """Share a set no longer; tasks that read it go on.
+
+        Raises: NoSuchModelSet.
+        """
+        self._models.unshare_set(set_id, now=self._clock())
+
+
+def _just_one(set_id: str | None, name: str | None) -> None:
+    if bool(set_id) == bool(name):
+        raise InvalidRequest("modelSetId", "give either modelSetId or modelSetName")
 
 
 def _class_name(text: str) -> str:

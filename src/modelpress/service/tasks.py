@@ -110,14 +110,19 @@ class TaskService:
 
     def _check(self, caller: Caller, *, source_model_id: str, set_id: str, recipe: Recipe) -> None:
         """Return if the headers of the source say that it can be compressed so."""
-        source = self._models.get_version(source_model_id, account_id=caller.account_id)
+        source = self._models.readable_version(source_model_id, account_id=caller.account_id)
         self._models.get_set(set_id, account_id=caller.account_id)
         if source.unsupported_reason is not None:
             raise ModelNotSupported(f"{source.id!r} cannot be compressed: {source.unsupported_reason}")
         try:
-            directory = self._buckets.find(source.location, account_id=caller.account_id)
+            # A shared version lies where its owner may look.
+            directory = self._buckets.find(source.location, account_id=source.account_id)
             make_plan(open_checkpoint(LocalFolder(directory.path, within=directory.root)), recipe)
-        except (BadSource, Unsupported, NotFound) as exc:
+        except NotFound as exc:
+            # Where another account's model lay is not told.
+            where = f": {exc.message}" if source.account_id == caller.account_id else ""
+            raise ModelNotSupported(f"{source.id!r} cannot be compressed: its files are not there{where}") from exc
+        except (BadSource, Unsupported) as exc:
             raise ModelNotSupported(f"{source.id!r} cannot be compressed: {exc.message}", hint=exc.hint) from exc
 
     def get(self, caller: Caller, task_id: str) -> Task:

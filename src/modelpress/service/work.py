@@ -79,9 +79,11 @@ class WorkService:
                 self.fail(task, why.failed_reason())
                 continue
             try:
-                directory = self._buckets.find(source.location, account_id=task.account_id)
+                directory = self._buckets.find(source.location, account_id=source.account_id)
             except NotFound as exc:
-                gone = BadSource(f"the source is not there any more: {exc.message}")
+                # Where another account's model lay is not told.
+                where = f": {exc.message}" if source.account_id == task.account_id else ""
+                gone = BadSource(f"the source is not there any more{where}")
                 self._say(task, f"failed: {gone.failed_reason()}")
                 self.fail(task, gone.failed_reason())
                 continue

@@ -2,15 +2,43 @@
 
 from __future__ import annotations
 
-from sqlalchemy import and_, bindparam, func, insert, or_, select, update
+from typing import Any
+
+from sqlalchemy import Select, and_, bindparam, case, exists, func, insert, or_, select, update
 
 from modelpress.store.page_statement import page
 from modelpress.store.table import OPEN_TASK, model_set, model_version, task
+
+#: The condition of the indexes of shared sets; with other words they are not used.
+_shared = and_(model_set.c.shared_at.is_not(None), model_set.c.unshared_at.is_(None), model_set.c.deleted_at.is_(None))
 
 INSERT_SET = insert(model_set)
 _live_set = and_(model_set.c.account_id == bindparam("account_id"), model_set.c.deleted_at.is_(None))
 SET = select(model_set).where(model_set.c.id == bindparam("set_id"), _live_set)
 SET_BY_NAME = select(model_set).where(model_set.c.name == bindparam("name"), _live_set)
+#: Also sets that another account shares.
+READABLE_SET = select(model_set).where(model_set.c.id == bindparam("set_id"), or_(_live_set, _shared))
+SHARED_SET = select(model_set).where(model_set.c.id == bindparam("set_id"), _shared)
+SHARED_SET_BY_NAME = select(model_set).where(model_set.c.name == bindparam("name"), _shared)
+#: The operator's, whoever owns the set. Sharing again leaves the time, and the description if none is given.
+SHARE_SET = (
+    update(model_set)
+    .where(model_set.c.id == bindparam("set_id"))
+    .values(
+        shared_at=case((_shared, model_set.c.shared_at), else_=bindparam("now", type_=model_set.c.shared_at.type)),
+        unshared_at=None,
+        description=func.coalesce(bindparam("said", type_=model_set.c.description.type), model_set.c.description),
+    )
+    .returning(model_set)
+)
+UNSHARE_SET = (
+    update(model_set).where(model_set.c.id == bindparam("set_id"), _shared).values(unshared_at=bindparam("now"))
+)
+LIVE_SET = (
+    select(model_set.c.name)
+    .where(model_set.c.id == bindparam("set_id"), model_set.c.deleted_at.is_(None))
+    .with_for_update()
+)
 # The row lock makes create and delete of the same thing wait for each other on PostgreSQL; it compiles to nothing on
 # SQLite, where BEGIN IMMEDIATE has the same effect.
 LOCK_SET = SET.with_for_update()
@@ -21,6 +49,22 @@ INSERT_VERSION = insert(model_version)
 _live_version = and_(model_version.c.account_id == bindparam("account_id"), model_version.c.deleted_at.is_(None))
 VERSION = select(model_version).where(model_version.c.id == bindparam("model_id"), _live_version)
 LOCK_VERSION = VERSION.with_for_update()
+_in_shared_set = exists().where(model_set.c.id == model_version.c.set_id, _shared)
+#: Also versions in the sets that another account shares.
+READABLE_VERSION = select(model_version).where(
+    model_version.c.id == bindparam("model_id"),
+    model_version.c.deleted_at.is_(None),
+    or_(model_version.c.account_id == bindparam("account_id"), _in_shared_set),
+)
+LOCK_READABLE_VERSION = READABLE_VERSION.with_for_update(of=model_version)
+SHARED_VERSION = select(model_version).where(
+    model_version.c.id == bindparam("model_id"), model_version.c.deleted_at.is_(None), _in_shared_set
+)
+VERSIONS_OF_SET = (
+    select(model_version)
+    .where(model_version.c.set_id == bindparam("set_id"), model_version.c.deleted_at.is_(None))
+    .order_by(model_version.c.seq)
+)
 LOCK_VERSIONS_OF_SET = (
     select(model_version.c.id)
     .where(model_version.c.set_id == bindparam("set_id"), model_version.c.deleted_at.is_(None))
@@ -55,10 +99,13 @@ MARK_FILES_REMOVED = (
 
 #: A task that is not final and reads or fills what is to be deleted.
 USER_OF_VERSION = (
-    select(task.c.id).where(OPEN_TASK, task.c.source_model_id == bindparam("model_id")).order_by(task.c.seq).limit(1)
+    select(task.c.id, task.c.account_id)
+    .where(OPEN_TASK, task.c.source_model_id == bindparam("model_id"))
+    .order_by(task.c.seq)
+    .limit(1)
 )
 USER_OF_SET = (
-    select(task.c.id)
+    select(task.c.id, task.c.account_id)
     .join(model_version, model_version.c.id == task.c.source_model_id)
     .where(
         OPEN_TASK,
@@ -72,3 +119,21 @@ MARKED_SET = select(model_set.c.seq).where(
     model_set.c.id == bindparam("marker"), model_set.c.account_id == bindparam("account_id")
 )
 SET_PAGE = {reverse: page(model_set, reverse=reverse) for reverse in (False, True)}
+
+#: Also of sets that are not shared any more; never of one that never was.
+MARKED_SHARED_SET = select(model_set.c.seq).where(
+    model_set.c.id == bindparam("marker"), model_set.c.shared_at.is_not(None)
+)
+
+
+def _shared_page(*, reverse: bool) -> Select[Any]:
+    seq = model_set.c.seq
+    return (
+        select(model_set)
+        .where(_shared, seq <= bindparam("start") if reverse else seq >= bindparam("start"))
+        .order_by(seq.desc() if reverse else seq)
+        .limit(bindparam("limit"))
+    )
+
+
+SHARED_PAGE = {reverse: _shared_page(reverse=reverse) for reverse in (False, True)}

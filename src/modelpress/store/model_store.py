@@ -87,6 +87,65 @@ class ModelStore:
         """
         return self._one_set(statement.SET_BY_NAME, {"name": name, "account_id": account_id}, which=name)
 
+    def readable_set(self, set_id: str, *, account_id: str) -> ModelSet:
+        """The set of this id, the account's own or one that is shared.
+
+        Raises: NoSuchModelSet.
+        """
+        return self._one_set(statement.READABLE_SET, {"set_id": set_id, "account_id": account_id}, which=set_id)
+
+    def shared_set(self, set_id: str) -> ModelSet:
+        """The shared set of this id, whoever owns it.
+
+        Raises: NoSuchModelSet.
+        """
+        return self._one_set(statement.SHARED_SET, {"set_id": set_id}, which=set_id)
+
+    def shared_set_named(self, name: str) -> ModelSet:
+        """The shared set of this name, whoever owns it.
+
+        Raises: NoSuchModelSet.
+        """
+        return self._one_set(statement.SHARED_SET_BY_NAME, {"name": name}, which=name)
+
+    def page_shared_sets(self, request: PageRequest) -> Page[ModelSet]:
+        """One page of the sets that are shared, in order of their creation or its reverse.
+
+        Raises: InvalidMarker; a set that is not shared any more still marks its place.
+        """
+        with self._database.read() as connection:
+            rows, next_marker = read_page(
+                connection,
+                statement.SHARED_PAGE[request.reverse],
+                marked=statement.MARKED_SHARED_SET,
+                request=request,
+                parameters={},
+            )
+            return Page(items=tuple(_with_versions(connection, rows)), next_marker=next_marker)
+
+    def share_set(self, set_id: str, *, description: str | None, now: datetime) -> ModelSet:
+        """Share a set with all accounts; without a ``description`` the one it had stays.
+
+        Raises: NoSuchModelSet; NameConflict if another shared set has its name.
+        """
+        try:
+            with self._database.write() as connection:
+                parameters = {"set_id": set_id, "said": description, "now": now}
+                live = _lock(connection, statement.LIVE_SET, {"set_id": set_id}, NoSuchModelSet(set_id))
+                row = connection.execute(statement.SHARE_SET, parameters).one()
+                return _with_versions(connection, [row])[0]
+        except IntegrityError as exc:
+            raise NameConflict("shared model set", live.name) from exc
+
+    def unshare_set(self, set_id: str, *, now: datetime) -> None:
+        """Share a set no longer; tasks that read it go on. Nothing changes if it was not shared.
+
+        Raises: NoSuchModelSet.
+        """
+        with self._database.write() as connection:
+            _lock(connection, statement.LIVE_SET, {"set_id": set_id}, NoSuchModelSet(set_id))
+            connection.execute(statement.UNSHARE_SET, {"set_id": set_id, "now": now})
+
     def _one_set(self, query: Any, parameters: dict[str, str], *, which: str) -> ModelSet:
         with self._database.read() as connection:
             row = connection.execute(query, parameters).first()
@@ -118,9 +177,7 @@ class ModelStore:
             _lock(connection, statement.LOCK_SET, {"set_id": set_id, "account_id": account_id}, NoSuchModelSet(set_id))
             # Its versions too: a task may read one of them and fill another set.
             connection.execute(statement.LOCK_VERSIONS_OF_SET, {"set_id": set_id}).all()
-            user = connection.execute(statement.USER_OF_SET, {"set_id": set_id}).scalar_one_or_none()
-            if user is not None:
-                raise ModelInUse(set_id, task_id=user)
+            _refuse_in_use(connection, statement.USER_OF_SET, {"set_id": set_id}, owner=account_id)
             connection.execute(statement.DELETE_SET, {"set_id": set_id, "now": now})
             connection.execute(statement.DELETE_VERSIONS_OF_SET, {"of_set": set_id, "now": now})
 
@@ -147,10 +204,32 @@ class ModelStore:
 
         Raises: NoSuchModel.
         """
+        return self._one_version(statement.VERSION, {"model_id": model_id, "account_id": account_id})
+
+    def readable_version(self, model_id: str, *, account_id: str) -> ModelVersion:
+        """The version of this id, the account's own or one in a set that is shared.
+
+        Raises: NoSuchModel.
+        """
+        return self._one_version(statement.READABLE_VERSION, {"model_id": model_id, "account_id": account_id})
+
+    def shared_version(self, model_id: str) -> ModelVersion:
+        """The version of this id in a shared set, whoever owns it.
+
+        Raises: NoSuchModel.
+        """
+        return self._one_version(statement.SHARED_VERSION, {"model_id": model_id})
+
+    def versions(self, set_id: str) -> list[ModelVersion]:
+        """All versions of a set that the caller was found to be allowed to read, oldest first."""
         with self._database.read() as connection:
-            row = connection.execute(statement.VERSION, {"model_id": model_id, "account_id": account_id}).first()
+            return [to_version(row) for row in connection.execute(statement.VERSIONS_OF_SET, {"set_id": set_id})]
+
+    def _one_version(self, query: Any, parameters: dict[str, str]) -> ModelVersion:
+        with self._database.read() as connection:
+            row = connection.execute(query, parameters).first()
         if row is None:
-            raise NoSuchModel(model_id)
+            raise NoSuchModel(parameters["model_id"])
         return to_version(row)
 
     def delete_version(self, model_id: str, *, account_id: str, now: datetime) -> None:
@@ -165,9 +244,7 @@ class ModelStore:
                 {"model_id": model_id, "account_id": account_id},
                 NoSuchModel(model_id),
             )
-            user = connection.execute(statement.USER_OF_VERSION, {"model_id": model_id}).scalar_one_or_none()
-            if user is not None:
-                raise ModelInUse(model_id, task_id=user)
+            _refuse_in_use(connection, statement.USER_OF_VERSION, {"model_id": model_id}, owner=account_id)
             connection.execute(statement.DELETE_VERSION, {"model_id": model_id, "now": now})
 
     def discarded_outputs(self, *, before: datetime) -> list[ModelVersion]:
@@ -220,6 +297,17 @@ def _lock(connection: Connection, query: Any, parameters: dict[str, str], missin
     if row is None:
         raise missing
     return row
+
+
+def _refuse_in_use(connection: Connection, query: Any, parameters: dict[str, str], *, owner: str) -> None:
+    """Nothing, unless a task that is not final is found; of another account's task no id is told.
+
+    Raises: ModelInUse.
+    """
+    user = connection.execute(query, parameters).first()
+    if user is not None:
+        (which,) = parameters.values()
+        raise ModelInUse(which, task_id=user.id if user.account_id == owner else None)
 
 
 def _with_versions(connection: Connection, rows: list[Row[Any]]) -> list[ModelSet]:

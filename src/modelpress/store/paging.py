@@ -19,7 +19,7 @@ def read_page(
 
     The marked row need not be in the page: a tombstone still marks its place.
 
-    Raises: InvalidMarker if the account never had the marker.
+    Raises: InvalidMarker if the marker never was in the list.
     """
     start = _AFTER_ALL if request.reverse else 0
     if request.marker:

@@ -83,5 +83,6 @@ def to_set(row: Row[Any], versions: tuple[VersionName, ...]) -> ModelSet:
         labels=tuple(row.labels),
         created_at=row.created_at,
         modified_at=row.modified_at,
+        description=row.description or "",
         versions=versions,
     )

@@ -106,6 +106,10 @@ model_set = Table(
     Column("created_at", Instant, nullable=False),
     Column("modified_at", Instant, nullable=False),
     Column("deleted_at", Instant),
+    # Shared with all accounts since the one and not until the other; both stay, so that the id still marks its place.
+    Column("shared_at", Instant),
+    Column("unshared_at", Instant),
+    Column("description", Text),
     sqlite_autoincrement=True,
 )
 Index("ix_model_set_page", model_set.c.account_id, model_set.c.seq)
@@ -117,6 +121,10 @@ Index(
     sqlite_where=text("deleted_at IS NULL"),
     postgresql_where=text("deleted_at IS NULL"),
 )
+_SHARED = text("shared_at IS NOT NULL AND unshared_at IS NULL AND deleted_at IS NULL")
+# The page of shared sets is one range scan of it, since accounts have many more sets than are shared.
+Index("ix_model_set_shared", model_set.c.seq, sqlite_where=_SHARED, postgresql_where=_SHARED)
+Index("uq_model_set_shared_name", model_set.c.name, unique=True, sqlite_where=_SHARED, postgresql_where=_SHARED)
 
 model_version = Table(
     "model_version",

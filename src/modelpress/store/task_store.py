@@ -102,7 +102,9 @@ class TaskStore:
             if connection.execute(model_statement.LOCK_SET, {"set_id": new.model_set_id, **owner}).first() is None:
                 raise NoSuchModelSet(new.model_set_id)
             if (
-                connection.execute(model_statement.LOCK_VERSION, {"model_id": new.source_model_id, **owner}).first()
+                connection.execute(
+                    model_statement.LOCK_READABLE_VERSION, {"model_id": new.source_model_id, **owner}
+                ).first()
                 is None
             ):
                 raise NoSuchModel(new.source_model_id)

@@ -237,3 +237,58 @@ def test_name_and_set_together_are_wrong_usage(cli: Cli, server: RunningServer, 
     outcome = cli("model", "import", tiny_model, "--name", "a", "--set", "am-000000000000")
     assert outcome.code == 2
     assert outcome.err.splitlines()[-1] == "Error: Invalid value: give --name or --set, not both"
+
+
+def test_what_is_shared_is_listed_until_it_is_unshared(cli: Cli, server: RunningServer, tiny_model: Path) -> None:
+    made = json.loads(cli("model", "import", tiny_model, "--json").out)
+    set_id = made["modelSetId"]
+    assert cli("model", "list", "--system", "--json").out == "[]\n"
+    shared = cli("model", "share", set_id, "--description", "small")
+    assert (shared.code, shared.out, shared.err) == (0, "", f"{set_id} (tiny) is shared with all accounts\n")
+    assert cli("model", "list", "--system").plain == (
+        "MODEL SET        NAME  MODELS            TYPE       CHANGED\n"
+        "am-xxxxxxxxxxxx  tiny  amv-xxxxxxxxxxxx  Text2Text  YYYY-MM-DD hh:mm\n"
+    )
+    again = json.loads(cli("model", "share", set_id, "--json").out)
+    assert again == {"modelSetId": set_id, "modelSetName": "tiny", "description": "small"}
+    for _ in range(2):
+        assert cli("model", "unshare", set_id).err == f"{set_id} is not shared\n"
+    assert json.loads(cli("model", "unshare", set_id, "--json").out) == {"modelSetId": set_id, "state": "not shared"}
+    assert cli("model", "list", "--system", "--json").out == "[]\n"
+
+
+def test_what_is_no_set_is_neither_shared_nor_unshared(cli: Cli, server: RunningServer) -> None:
+    for command in ("share", "unshare"):
+        outcome = cli("model", command, "am-000000000000")
+        assert (outcome.code, outcome.err) == (1, "error: no model set 'am-000000000000'\n")
+    outcome = cli("model", "share", "am-000000000000", "--description", "x" * 1001)
+    assert outcome.code == 2
+
+
+def test_another_accounts_shared_model_is_shown_and_compressed_into_ones_own_set(
+    cli: Cli, server: RunningServer, tiny_model: Path
+) -> None:
+    made = json.loads(cli("model", "import", tiny_model, "--json").out)
+    cli("model", "share", made["modelSetId"], "--description", "small")
+    pair = server.services.access.create_key(account="theirs")
+    keys = ("--access-key", pair.access_key, "--secret-key", pair.secret_key)
+    assert cli("model", "show", made["modelSetId"], *keys).plain == (
+        "model set  am-xxxxxxxxxxxx\n"
+        "name       tiny\n"
+        "type       Text2Text\n"
+        "source     System\n"
+        "remark     small\n"
+        "created    YYYY-MM-DD hh:mm\n"
+        "model 1    amv-xxxxxxxxxxxx  tiny-V1\n"
+    )
+    shown = cli("model", "show", made["modelId"], *keys).plain
+    assert "source        PlatformPreset\n" in shown
+    assert "path" not in shown
+    task = ("task", "create", "--model", made["modelId"], "--weight", "W8A16C16", *keys)
+    refused = cli(*task)
+    assert refused.code == 2
+    assert "is shared by another account: name a set of yours" in refused.err
+    # The name of the shared set is no set of theirs: one is made.
+    own = json.loads(cli("model", "import", tiny_model, "--json", *keys).out)
+    assert own["modelSetId"] != made["modelSetId"]
+    assert cli(*task, "--set", own["modelSetId"]).code == 0
