@@ -130,7 +130,7 @@ def test_a_look_into_the_outbox_is_one_range_of_an_index_and_nothing_is_sorted(
         "SWEEP": {"before": scene.clock(), "at_most": 1000},
         "ANNOUNCED": {"task_id": "amva-1"},
     }
-    plan = _plan(scene.database, getattr(webhook_statement, name), **parameters[name])
+    plan = plan_of(scene.database, getattr(webhook_statement, name), **parameters[name])
     assert index in plan
     for costly in ("SCAN", "Seq Scan", "Sort", "TEMP B-TREE"):
         assert costly not in plan, plan
