@@ -87,8 +87,7 @@ def answer_fields(action: Action) -> dict[str, set[str]]:
     kind = get_type_hints(action.run)["return"]
     if kind in (type(None), NoReturn):
         return {}
-    found = {"log_id": {"string"}} if action.old else {}
-    found |= {"result": {"string"} if kind is str else {"object"}}
+    found = {"result": {"string"} if kind is str else {"object"}}
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
         found |= dict(fields_of(type_info(kind), "result."))
     return found
