@@ -107,6 +107,12 @@ POINTS = (
         "`TaskStatusConflict`",
     ),
     Point(
+        action="DescribeModelCompTaskLogs",
+        point="a task's log",
+        here="`DescribeModelCompTaskLogs` (ours): lines from a byte `offset` on, and the `nextOffset` to ask with "
+        "next; kept until the task is deleted and `retention_hours` have passed",
+    ),
+    Point(
         action="every action",
         point="lengths",
         here="names 1 to 64 characters, descriptions at most 1,000",

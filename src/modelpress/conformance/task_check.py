@@ -14,6 +14,7 @@ from modelpress.conformance.task_table import WEIGHTS
 
 _CREATE, _DETAIL, _LIST = "CreateModelCompTask", "DescribeModelCompTask", "DescribeModelCompTasks"
 _RETRY, _CANCEL, _DELETE = "RetryModelCompTask", "CancelModelCompTask", "DeleteModelCompTask"
+_LOGS = "DescribeModelCompTaskLogs"
 _NO_MODEL = "amv-000000000000"
 
 
@@ -216,6 +217,30 @@ def succeeded_task_is_not_retried(session: Session, scene: Scene) -> str:
     return session.refused(_RETRY, body, code="TaskStatusConflict", status=409)
 
 
+@check(
+    _LOGS,
+    request=("modelCompTaskId", "offset", "maxLines"),
+    answer=("result", "result.lines", "result.offset", "result.nextOffset", "result.isTruncated"),
+    writes=True,
+    ours=True,
+)
+def log_is_followed_by_its_offsets(session: Session, scene: Scene) -> str:
+    """Lines of a log, asked for one by one from each nextOffset, are those of one page."""
+    task = {"modelCompTaskId": scene.succeeded["id"]}
+    whole = session.result(_LOGS, task)
+    ensure(len(whole["lines"]) > 1 and whole["offset"] == 0, f"the log has {len(whole['lines'])} lines")
+    told: list[object] = []
+    offset = 0
+    for _ in whole["lines"]:
+        page = session.result(_LOGS, task | {"offset": offset, "maxLines": 1})
+        ensure(page["offset"] == offset, f"offset {offset} became {page['offset']}")
+        told += page["lines"]
+        offset = page["nextOffset"]
+    ensure(told == whole["lines"], "the lines differ")
+    ensure((offset, page["isTruncated"]) == (whole["nextOffset"], whole["isTruncated"]), "it does not end there")
+    return f"{len(told)} lines"
+
+
 @check(_CANCEL, request=("modelCompTaskId",), writes=True)
 def cancelled_task_stops(session: Session, scene: Scene) -> str:
     """The answer is a requestId alone, and the task comes to stopped."""
@@ -279,6 +304,7 @@ TASK_CHECKS = (
     tasks_of_a_source,
     retried_task,
     succeeded_task_is_not_retried,
+    log_is_followed_by_its_offsets,
     cancelled_task_stops,
     final_task_is_not_cancelled,
     unknown_task_is_not_cancelled,

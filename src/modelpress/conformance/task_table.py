@@ -121,6 +121,19 @@ TASK_TABLES = (
         answer=(ours("result", always=True),),
     ),
     ActionTable(
+        name="DescribeModelCompTaskLogs",
+        document=document.OURS,
+        mark=Mark.OURS,
+        request=(ours("modelCompTaskId", always=True), ours("offset", "integer"), ours("maxLines", "integer")),
+        answer=(
+            ours("result", "object", always=True),
+            ours("result.lines", "strings", always=True),
+            ours("result.offset", "integer", always=True),
+            ours("result.nextOffset", "integer", always=True),
+            ours("result.isTruncated", "boolean", always=True),
+        ),
+    ),
+    ActionTable(
         name="CancelModelCompTask",
         document=document.CANCEL_TASK,
         writes=True,
