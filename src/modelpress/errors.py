@@ -261,7 +261,7 @@ class UserInUse(ServiceError):
     def __init__(self, name: str, *, account: str) -> None:
         super().__init__(
             f"user {name!r} of account {account!r} has access keys in force",
-            hint="modelpress key list shows them; modelpress key revoke puts one out of force",
+            hint=f"modelpress key list --user {name} shows them; modelpress key revoke puts one out of force",
         )
 
 

@@ -218,6 +218,23 @@ def test_names_bind_within_one_account_only(ours: World, theirs: World) -> None:
     )
 
 
+def test_who_is_calling_costs_one_statement_and_a_revoked_key_is_told_from_none_by_nothing(
+    watched: RunningServer, statements: list[str]
+) -> None:
+    user = watched.account()
+    watched.services.access.revoke(user.access_key)
+    answers = []
+    for access_key in (user.access_key, _never(user.access_key)):
+        statements.clear()
+        answers.append(_seen(user.but(access_key=access_key).post("DescribeModelCompTasks"), access_key))
+        assert len(statements) == 1
+    assert answers[0] == answers[1]
+    other = watched.account()
+    statements.clear()
+    other.post("Nonsense").refusal("InvalidAction")
+    assert len(statements) == 1
+
+
 def test_users_of_one_account_see_the_same(ours: World) -> None:
     reader = ours.account.server.account(Policy.TUNING_READ, name=ours.account.name)
     set_id = ours.ids["set"][0]

@@ -44,8 +44,12 @@ DOCUMENTED: dict[str, frozenset[Policy] | None] = {
     "modelVersionDetail": _ANY,
     "modelDetail": _ANY,
     "publishTrainModel": _WRITERS,
-    # Our own: what makes or changes something is held as the documented actions that do.
+    # Our own: what makes or changes something is held as the documented actions that do, what reads as those that read.
     "RetryModelCompTask": _WRITERS,
+    "DescribeModelCompTaskLogs": _ANY,
+    "DescribeModelCompTaskReport": _ANY,
+    "DescribeModelCompSchemes": _ANY,
+    "EstimateModelCompTask": _ANY,
 }
 
 SUBSETS = [frozenset[Policy](), *(frozenset({policy}) for policy in Policy), _ANY]

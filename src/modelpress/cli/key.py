@@ -61,6 +61,12 @@ def create(
 
 @app.command("list")
 def list_keys(
+    account: Annotated[
+        str | None, typer.Option("--account", help="Only keys of this account.", show_default="all")
+    ] = None,
+    user: Annotated[
+        str | None, typer.Option("--user", help="Only keys of users of this name.", show_default="all")
+    ] = None,
     data: option.Data = None,
     database: option.Database = None,
     config: option.Config = None,
@@ -68,7 +74,8 @@ def list_keys(
 ) -> None:
     """List access keys; secrets are never shown again."""
     with open_access(data, database, config) as access:
-        keys = access.keys()
+        every = access.keys()
+    keys = [key for key in every if account in (None, key.account_name) and user in (None, key.user_name)]
     rows = [
         {
             "accessKey": key.id,
