@@ -12,6 +12,9 @@ from modelpress.conformance.check import Mismatch, NotApplicable
 from modelpress.conformance.field import Mark, faults, places
 from modelpress.conformance.tables import TABLES
 
+#: How often a call is made again that came too soon after others.
+_REPEATS_WHEN_BUSY = 20
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
@@ -59,6 +62,11 @@ class Session:
         table = TABLES[action]
         body = dict(body or {})
         reply = self._channel.send(table.target, body)
+        for _ in range(_REPEATS_WHEN_BUSY):
+            if reply.status != 429:
+                break
+            self.pause()
+            reply = self._channel.send(table.target, body)
         self.sent[action].update(places(body))
         self._look_at(action, reply)
         return reply
