@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from modelpress.conformance.check import Outcome, Verdict
+from modelpress.conformance.checks import CHECKS
+from modelpress.conformance.document import Document
 from modelpress.conformance.field import Field, Mark
 from modelpress.conformance.silence import POINTS
 from modelpress.conformance.table import ActionTable
@@ -16,6 +18,8 @@ MADE = (
     "<!-- Made by `make conformance` from what it really checked. Decisions: src/modelpress/conformance/silence.py. -->"
 )
 _NO = "–"
+#: Every document, in the order in which the actions that stand on it are told.
+SOURCES = list(dict.fromkeys([*(table.document for table in TABLES.values()), *(check.document for check in CHECKS)]))
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,16 @@ class Coverage:
         return found
 
 
+def unmet(coverage: Coverage) -> Iterator[str]:
+    """Fields that some channel should have checked and did not."""
+    for table in TABLES.values():
+        for fields, cells in ((table.request, coverage.request_cells), (table.answer, coverage.answer_cells)):
+            for field in fields:
+                found = dict(zip(coverage.outcomes, cells(table.name, field), strict=False))
+                if table.offered and field.checked and set(found.values()) != {"✓"}:
+                    yield f"{table.name} {field.place}: {found}"
+
+
 def page(coverage: Coverage) -> str:
     """The whole page."""
     lines = ["# Conformance", MADE, "", *_introduction(coverage), ""]
@@ -77,6 +91,8 @@ def page(coverage: Coverage) -> str:
         "| action | open point | here |",
         "|---|---|---|",
         *(f"| {point.action} | {point.point} | {point.here} |" for point in POINTS),
+        "",
+        *(f"[{number}]: {source.url}" for number, source in enumerate(SOURCES, 1)),
         "",
     ]
     return "\n".join(lines)
@@ -112,7 +128,9 @@ def _introduction(coverage: Coverage) -> list[str]:
     count = totals(coverage)
     lines = [
         "Whether modelpress answers as Baidu's documents say, field by field. `modelpress conformance URL` runs the",
-        "same checks against any server, the real service too; it reads only, unless told otherwise.",
+        "same checks against any server, the real service too (with keys in `QIANFAN_ACCESS_KEY` and",
+        "`QIANFAN_SECRET_KEY`: `modelpress conformance https://qianfan.baidubce.com`). It reads only unless `--write` is",
+        "given, and leaves nothing behind.",
         "",
         "| | |",
         "|---|---|",
@@ -156,7 +174,7 @@ def _action(table: ActionTable, coverage: Coverage) -> list[str]:
     source = table.document
     lines = [f"## {table.name[:1].upper() + table.name[1:] if ' ' in table.name else table.name}", ""]
     mark = "" if table.mark is Mark.DOCUMENTED else f" **{table.mark.value}**{': ' if table.note else ''}{table.note}."
-    told = f"Source: [{source.title}]({source.url}), {source.date}.{mark}"
+    told = f"Source: {_link(source)}.{mark}"
     lines += ["An action of ours, see [API](api.md)." if table.mark is Mark.OURS else told, ""]
     if not table.offered:
         names = ", ".join(f"`{field.place}`" for field in (*table.request, *table.answer))
@@ -172,13 +190,13 @@ def _action(table: ActionTable, coverage: Coverage) -> list[str]:
     checks = [outcome.check for outcome in next(iter(coverage.outcomes.values())) if outcome.check.action == table.name]
     lines += [_row("check", *coverage.outcomes, "source"), _rule(len(coverage.outcomes) + 2)]
     for check in checks:
-        where = (
-            "ours"
-            if check.ours or table.mark is Mark.OURS
-            else f"[{check.document.title}]({check.document.url}), {check.document.date}"
-        )
+        where = "ours" if check.ours or table.mark is Mark.OURS else _link(check.document)
         lines.append(_row(check.sentence, *coverage.verdict_cells(check.action, check.name), where))
     return [*lines, ""]
+
+
+def _link(source: Document) -> str:
+    return f"[{source.title}][{SOURCES.index(source) + 1}], {source.date}"
 
 
 def _mark(field: Field) -> str:

@@ -21,7 +21,7 @@ from modelpress.conformance.run import run_checks
 from modelpress.conformance.session import Options
 from modelpress.conformance.tables import TABLES
 from tests.acceptance.checkpoint import write_checkpoint
-from tests.acceptance.conformance_page import Coverage, page, summary
+from tests.acceptance.conformance_page import Coverage, page, summary, unmet
 from tests.acceptance.conftest import Sample
 from tests.acceptance.sdk_channel import node_channel, python_channel
 from tests.acceptance.server import Server
@@ -92,6 +92,7 @@ def test_every_check_passes_over_every_channel_and_the_page_says_so(
     assert len(server.call("DescribeCustomModelSets")["customModelSetList"]) == 3, "sets were left behind"
 
     coverage = Coverage(outcomes=outcomes, captured={"Go": captured_fields("go"), "Java": captured_fields("java")})
+    assert not list(unmet(coverage))
     _compare(page(coverage), PAGE)
     read_me = README.read_text(encoding="utf-8")
     _compare(re.sub(r"^> \d.* checks.*$", summary(coverage), read_me, flags=re.MULTILINE), README)
