@@ -128,9 +128,9 @@ def _introduction(coverage: Coverage) -> list[str]:
     count = totals(coverage)
     lines = [
         "Whether modelpress answers as Baidu's documents say, field by field. `modelpress conformance URL` runs the",
-        "same checks against any server, the real service too (with keys in `QIANFAN_ACCESS_KEY` and",
-        "`QIANFAN_SECRET_KEY`: `modelpress conformance https://qianfan.baidubce.com`). It reads only unless `--write` is",
-        "given, and leaves nothing behind.",
+        "same checks against any server, the real service too: with keys in `QIANFAN_ACCESS_KEY` and",
+        "`QIANFAN_SECRET_KEY`, `modelpress conformance https://qianfan.baidubce.com`. It reads only, unless `--write`",
+        "is given, and leaves nothing behind.",
         "",
         "| | |",
         "|---|---|",
