@@ -76,7 +76,7 @@ def test_a_succeeded_task_names_its_model_its_end_and_what_it_measured(account: 
     assert "failedReason" not in detail
     statistics = detail["statistics"]
     assert set(statistics) == {"sourceBytes", "outputBytes", "ratio", "seconds", "peakMemoryBytes", "kernel"} | {
-        *("bucket", "objectPath")
+        *("shardsReused", "bucket", "objectPath")
     }
     assert statistics["outputBytes"] > 0
     assert statistics["ratio"] == round(statistics["outputBytes"] / statistics["sourceBytes"], 4)
