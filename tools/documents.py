@@ -18,6 +18,7 @@ from modelpress.api.actions import ACTIONS, V1_ROUTES
 from modelpress.cli.main import app
 from modelpress.domain.policy import SHORT_NAMES
 from modelpress.domain.scheme import SCHEMES
+from modelpress.domain.scheme_fact import FACTS, Loading, SchemeFact
 from modelpress.settings import PREFIX, BucketSettings, Settings
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -235,11 +236,36 @@ def _parameter(parameter: Any) -> str:
     return f"| `{shown}` | {parameter.help or ''}{variable} |"
 
 
+#: Between these, README.md has the table of schemes.
+_TABLE_BEGINS = "<!-- Schemes: made by tools/documents.py from domain/scheme_fact.py. -->"
+_TABLE_ENDS = "<!-- End of the schemes. -->"
+
+
+def readme() -> str:
+    """README.md, with its table of schemes made anew."""
+    before, _, rest = (DOCS / "../README.md").read_text().partition(_TABLE_BEGINS)
+    rows = [f"| `{fact.scheme.name}` | {fact.summary} | {_loads_in(fact)} |" for fact in FACTS]
+    lines = [
+        "| `--weight`, `config.weight` | what it does | was seen to load and generate in |",
+        "|---|---|---|",
+        *rows,
+    ]
+    return "\n".join([before + _TABLE_BEGINS, "", *lines, "", _TABLE_ENDS]) + rest.partition(_TABLE_ENDS)[2]
+
+
+def _loads_in(fact: SchemeFact) -> str:
+    titles = {loading: [r.title for r in fact.runtimes if r.loading is loading] for loading in Loading}
+    refused = [f"{title} has no kernel for it" for title in titles[Loading.NO_KERNEL]]
+    untried = [f"{title} was not tried" for title in titles[Loading.NOT_SEEN]]
+    return "; ".join([", ".join(titles[Loading.SEEN]), *refused, *untried])
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "settings.md": settings_page,
     "api.md": api_page,
     "errors.md": errors_page,
     "cli.md": commands_page,
+    "../README.md": readme,
 }
 
 

@@ -40,6 +40,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "DescribeModelCompTask": {"modelCompTaskId": "amva-x"},
     "DescribeModelCompTasks": {**_PAGE, "sourceModelId": "amv-x"},
     "DescribeModelCompTaskLogs": {"modelCompTaskId": "amva-x", "offset": 0, "maxLines": 10},
+    "DescribeModelCompSchemes": {},
     "RetryModelCompTask": {"modelCompTaskId": "amva-x"},
     "CancelModelCompTask": {"modelCompTaskId": "amva-x"},
     "DeleteModelCompTask": {"modelCompTaskId": "amva-x"},

@@ -7,7 +7,7 @@ import sys
 import typer
 
 from modelpress import __version__
-from modelpress.cli import account, compress, conformance, demo, key, model, server, task, user, webhook
+from modelpress.cli import account, compress, conformance, demo, key, model, scheme, server, task, user, webhook
 from modelpress.errors import ModelpressError
 
 app = typer.Typer(
@@ -21,6 +21,7 @@ app.command("compress")(compress.compress)
 app.command("serve")(server.serve)
 app.command("worker")(server.worker)
 app.command("demo")(demo.demo)
+app.command("schemes")(scheme.schemes)
 app.command("conformance")(conformance.conformance)
 app.add_typer(model.app, name="model")
 app.add_typer(task.app, name="task")

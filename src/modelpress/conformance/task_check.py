@@ -14,7 +14,7 @@ from modelpress.conformance.task_table import WEIGHTS
 
 _CREATE, _DETAIL, _LIST = "CreateModelCompTask", "DescribeModelCompTask", "DescribeModelCompTasks"
 _RETRY, _CANCEL, _DELETE = "RetryModelCompTask", "CancelModelCompTask", "DeleteModelCompTask"
-_LOGS = "DescribeModelCompTaskLogs"
+_LOGS, _SCHEMES = "DescribeModelCompTaskLogs", "DescribeModelCompSchemes"
 _NO_MODEL = "amv-000000000000"
 
 
@@ -199,6 +199,14 @@ def tasks_of_a_source(session: Session, scene: Scene) -> str:
     return f"{len(found)} tasks"
 
 
+@check(_SCHEMES, answer=("result", "result.schemes[]", "result.schemes[].weight"), ours=True)
+def schemes_are_the_weights(session: Session, scene: Scene) -> str:
+    """Every weight that is documented is among the schemes, and no other."""
+    told = [scheme["weight"] for scheme in session.result(_SCHEMES)["schemes"]]
+    ensure(sorted(told) == sorted(WEIGHTS), f"the schemes are {', '.join(told)}")
+    return ", ".join(told)
+
+
 @check(_RETRY, request=("modelCompTaskId",), answer=("result",), writes=True, ours=True)
 def retried_task(session: Session, scene: Scene) -> str:
     """A stopped task is tried again as a new one of the same wish, which names the old one."""
@@ -302,6 +310,7 @@ TASK_CHECKS = (
     measured_task,
     *page_checks(_LIST, items="modelCompTaskList", key="id", fill=lambda scene: scene.end(scene.new_task())),
     tasks_of_a_source,
+    schemes_are_the_weights,
     retried_task,
     succeeded_task_is_not_retried,
     log_is_followed_by_its_offsets,

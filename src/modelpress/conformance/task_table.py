@@ -75,6 +75,17 @@ _DETAIL = (
     *_EVENTS,
 )
 
+_SCHEME = (
+    *(ours(name, always=True) for name in ("weight", "quantConf", "strategy", "summary", "grouping")),
+    ours("aliases", "strings", always=True),
+    *(ours(name, "integer", always=True) for name in ("weightBits", "activationBits", "cacheBits")),
+    *(ours(name, "number", always=True) for name in ("ratio", "measuredRatio")),
+    *(ours(name, always=True) for name in ("ratioBasis", "measuredOn", "calibration")),
+    ours("calibrationHelps", "boolean", always=True),
+    ours("runtimes[]", "list", always=True),
+    *within("runtimes[]", (ours("name", always=True), ours("loading", always=True), ours("version"), ours("hardware"))),
+)
+
 TASK_TABLES = (
     ActionTable(
         name="CreateModelCompTask",
@@ -110,6 +121,16 @@ TASK_TABLES = (
             always("result.modelCompTaskList[]", "list"),
             *within("result.modelCompTaskList[]", _ITEM),
             *PAGE_INFO,
+        ),
+    ),
+    ActionTable(
+        name="DescribeModelCompSchemes",
+        document=document.OURS,
+        mark=Mark.OURS,
+        answer=(
+            ours("result", "object", always=True),
+            ours("result.schemes[]", "list", always=True),
+            *within("result.schemes[]", _SCHEME),
         ),
     ),
     ActionTable(
