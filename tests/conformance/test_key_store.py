@@ -257,9 +257,11 @@ def test_a_user_goes_with_its_revoked_keys_but_not_while_one_is_in_force(
     assert [other.name for other in store.keys.users()] == ["admin"]
 
 
-def test_a_user_that_is_gone_can_not_be_changed(store: Store, clock: SettableClock) -> None:
+def test_a_user_that_is_gone_can_not_be_changed_nor_get_keys(store: Store, clock: SettableClock) -> None:
     user = a_user(store, clock, "leaver")
     store.keys.delete_user(user)
+    with pytest.raises(NoSuchUser, match="leaver"):
+        store.keys.put_key("AK", secret_key=SECRET, user=user, now=clock())
     with pytest.raises(NoSuchUser, match="leaver"):
         store.keys.set_policies(user, FULL)
     with pytest.raises(NoSuchUser, match="leaver"):

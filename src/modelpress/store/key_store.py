@@ -175,7 +175,8 @@ class KeyStore:
         """Store a user's key; one of the same account that was revoked is put in force again, as this user's and with
         the new secret.
 
-        Raises: NameConflict if the key exists and is in force, or belongs to another account.
+        Raises: NameConflict if the key exists and is in force, or belongs to another account; NoSuchUser if the user
+            was deleted meanwhile.
         """
         sealed = self._box.seal(secret_key, access_key=access_key)
         replacement = {"access_key": access_key, "owner": user.account_id, "user": user.id, "sealed": sealed}
@@ -185,6 +186,8 @@ class KeyStore:
                 if not connection.execute(statement.REPLACE_KEY, replacement).rowcount:
                     connection.execute(statement.INSERT_KEY, columns)
         except IntegrityError as exc:
+            if self.find_user(user.name, account=user.account_name) is None:
+                raise NoSuchUser(user.name, account=user.account_name) from exc
             raise NameConflict("access key", access_key) from exc
 
     def credential(self, access_key: str) -> Credential | None:
