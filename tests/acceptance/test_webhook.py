@@ -12,8 +12,13 @@ from typing import Any
 import pytest
 from standardwebhooks.webhooks import Webhook
 
+from modelpress.service.clock import system_clock
+from modelpress.service.services import open_services
+from modelpress.service.webhooks import LEASE
+from modelpress.settings import Settings
+from modelpress.worker.courier import Courier
 from tests.acceptance.conftest import Sample
-from tests.acceptance.server import Server, await_outside
+from tests.acceptance.server import Server, await_outside, end_process
 from tests.receiver import Receiver, running_receiver
 
 pytestmark = pytest.mark.slow
@@ -55,6 +60,27 @@ def test_a_receiver_is_told_of_a_tasks_life_signed_with_the_secret_that_was_show
         return [row["state"] for row in json.loads(webhook(server, "deliveries", "--json"))]
 
     await_outside(lambda: listed() == ["delivered"] * 3, what="all is noted as delivered")
+
+
+def test_what_a_killed_worker_was_sending_is_sent_again_under_the_same_id(server: Server, receiver: Receiver) -> None:
+    receiver.may_answer.clear()
+    secret = webhook(server, "set", receiver.url).strip()
+    queued = webhook(server, "test").strip()
+    assert receiver.came.wait(60)
+    end_process(server.worker_pid())
+    receiver.may_answer.set()
+    # Another worker, after the lease: its clock goes before, so that nobody has to wait.
+    later = open_services(Settings(data=server.data), clock=lambda: system_clock() + LEASE)
+    with later as services:
+        parcel = services.webhooks.claim()
+        assert parcel is not None
+        Courier(services.webhooks).deliver(parcel)
+    first, second = receiver.received
+    assert first.headers["webhook-id"] == second.headers["webhook-id"] == queued
+    assert first.body == second.body
+    assert Webhook(secret).verify(second.body, second.headers)["type"] == "ping"
+    (listed,) = json.loads(webhook(server, "deliveries", "--json"))
+    assert (listed["id"], listed["state"], listed["tries"]) == (queued, "delivered", 2)
 
 
 def test_a_receiver_that_hangs_delays_neither_tasks_nor_the_servers_end(

@@ -14,7 +14,7 @@ _CREATE = """from modelpress.service.services import open_services; from modelpr
 from modelpress.settings import Settings; from modelpress.domain.policy import Caller, Policy; \
 from tests.conformance.scene import RECIPE
 data, database, account, source, fill = sys.argv[1:]
-caller = Caller(account_id=account, access_key="k", policies=frozenset({Policy.FULL_CONTROL}))
+caller = Caller(account_id=account, user_id="u", access_key="k", policies=frozenset({Policy.FULL_CONTROL}))
 request = TaskRequest(
     name="n", description="", source_model_id=source, model_set_id=fill, recipe=RECIPE, client_token="t"
 )

@@ -61,7 +61,7 @@ DELIVERIES = (
     .order_by(_delivery.c.seq.desc())
     .limit(bindparam("limit"))
 )
-#: Once more, from the first try on; one that is being sent just now is left to its claim's outcome no more.
+#: Once more, from the first try on. One that is just being sent is taken from its claim, whose outcome counts no more.
 REDELIVER = (
     update(_delivery)
     .where(_delivery.c.id == bindparam("delivery_id"))

@@ -20,8 +20,9 @@ from modelpress.worker.post import Limits, NoAnswer, post
 
 _log = structlog.get_logger("modelpress.courier")
 
-#: Accounts that are served at the same time.
-SENDERS = 4
+#: Accounts that are served at the same time. Threads that wait for a receiver, made when needed: they cost next to
+#: nothing, and with fewer that many receivers that hang at once would hold up those that do not.
+SENDERS = 16
 _LOOK_SECONDS = 1.0
 _SWEEP_SECONDS = 600.0
 #: What is still being sent after this is sent again by whoever comes next.
