@@ -153,6 +153,13 @@ def test_only_post_is_answered(account: Account, method: str, target: str) -> No
         assert method in reply.refusal("InvalidHTTPRequest")
 
 
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
+def test_the_health_check_is_only_read(account: Account, method: str) -> None:
+    reply = send_request(account.server.address, "/healthz", headers=[("host", "h")], content=b"", method=method)
+    assert method in reply.refusal("InvalidHTTPRequest")
+    assert (reply.status, reply.headers["allow"]) == (405, "GET, HEAD")
+
+
 @pytest.mark.parametrize("target", ["/", "/v2/model/", "//v2/model", "/v2/Model", "/v2", "/v2/model/x", "/v2/model%2f"])
 def test_an_unknown_route_is_refused_in_the_documented_form(account: Account, target: str) -> None:
     account.send(f"{target}?Action=DescribeModelCompTasks", b"{}").refusal("InvalidURI")

@@ -15,9 +15,7 @@ import anyio
 import anyio.to_thread
 import structlog
 from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from modelpress.api import status
@@ -168,8 +166,12 @@ async def _send(send: Send, request_id: str, answer: Answer) -> None:
     await send({"type": "http.response.body", "body": answer.content})
 
 
-async def _health(_request: Request) -> Response:
-    return JSONResponse({"status": "ok"})
+async def _health(scope: Scope, receive: Receive, send: Send) -> None:
+    if scope["method"] in ("GET", "HEAD"):
+        await JSONResponse({"status": "ok"})(scope, receive, send)
+        return
+    request_id, message = str(uuid.uuid4()), f"{scope['method']} is not allowed here; use GET"
+    await _send(send, request_id, error_answer(request_id, status.NOT_POST, message, headers={"allow": "GET, HEAD"}))
 
 
 async def _no_route(scope: Scope, receive: Receive, send: Send) -> None:
@@ -187,7 +189,8 @@ def make_app(services: Services, settings: Settings) -> ASGIApp:
     )
     endpoints: dict[str, ASGIApp] = {"/v2/model": ActionEndpoint(house, _chosen_by_query)}
     endpoints |= {path: ActionEndpoint(house, _always(action)) for path, action in V1_ROUTES.items()}
-    others = Starlette(routes=[Route("/healthz", _health, methods=["GET"])])
+    endpoints["/healthz"] = _health
+    others = Starlette()
     others.router.default = _no_route
     others.router.redirect_slashes = False
 

@@ -29,7 +29,9 @@ UNAVAILABLE = ErrorRow(
     code="ServiceUnavailable", status=503, number=503001, when="the database does not answer; nothing was changed"
 )
 NO_ROUTE = ErrorRow(code="InvalidURI", status=404, number=404006, when="no route has this path")
-NOT_POST = ErrorRow(code="InvalidHTTPRequest", status=405, number=405001, when="the method is not POST")
+NOT_POST = ErrorRow(
+    code="InvalidHTTPRequest", status=405, number=405001, when="the method is not POST, or not GET for /healthz"
+)
 
 NOT_HTTP = ErrorRow(
     code="InvalidHTTPRequest", status=400, number=400010, when="the bytes received are no HTTP/1.1 request"
