@@ -158,8 +158,9 @@ def _introduction(coverage: Coverage) -> list[str]:
         "| observed on the real service | no |",
         "",
         "In the tables, ✓ in a request: what the field does was checked; *kind*: only that another kind is refused.",
-        "✓ in an answer: it was met, of its kind. Go and Java: the field is in a captured request of that SDK, and",
-        "the server accepts it. –: not checked there; headers and failures of authentication are for plain HTTP alone.",
+        "✓ in an answer: it was met, of its kind (times as ISO 8601, statuses of the documented words). Go and Java:",
+        "the field is in a captured request of that SDK, and the server accepts it. –: not checked there; headers and",
+        "failures of authentication are for plain HTTP alone.",
     ]
 
 

@@ -14,7 +14,6 @@ import typer
 
 from modelpress.cli.connection import Flags, find_keys
 from modelpress.cli.output import say
-from modelpress.errors import SettingsError
 from modelpress.settings import load_settings
 
 if TYPE_CHECKING:
@@ -96,7 +95,7 @@ def _chosen(action: str) -> list[Check]:
     chosen = [check for check in CHECKS if action in ("", check.action)]
     if not chosen:
         known = ", ".join(dict.fromkeys(check.action for check in CHECKS))
-        raise SettingsError(f"no check is of the action {action!r}", hint=f"there are some of {known}")
+        raise typer.BadParameter(f"{action!r} is none of {known}", param_hint="--only")
     return chosen
 
 

@@ -149,5 +149,5 @@ def refusal(reply: Reply, *, code: str = "", status: int = 0, about: str = "") -
 
 
 def _told(reply: Reply) -> str:
-    code = reply.body.get("code", "no code")
+    code = str(reply.body.get("code", "no code"))[:80]
     return str(reply.status) if reply.status == 200 else f"{reply.status} {code}"

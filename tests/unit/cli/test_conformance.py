@@ -71,7 +71,7 @@ def test_keys_may_come_from_the_environment(cli: Cli, server: RunningServer, mon
 
 def test_an_unknown_action_is_refused_with_those_there_are(cli: Cli, server: RunningServer) -> None:
     ended = cli("conformance", server.url, *keys(server), "--only", "Nothing")
-    assert (ended.code, ended.out) == (1, "")
+    assert (ended.code, ended.out) == (2, "")
     assert "DescribeModelCompTasks" in ended.err
 
 
