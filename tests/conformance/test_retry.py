@@ -134,3 +134,16 @@ def test_a_retry_of_a_retry_takes_over_what_that_one_had(house: House) -> None:
     house.services.work.fail(assignment.task, "Internal: no")
     second = _retry(house, first)
     assert (house.claim().task.id, house.staging_folders()) == (second.id, [second.id])
+
+
+def test_a_retry_of_retries_that_were_never_begun_takes_over_what_they_were_to_have(house: House) -> None:
+    old = _stopped(house)
+    retries = [old]
+    for _ in range(3):
+        retries.append(_retry(house, retries[-1]))
+        house.services.tasks.cancel(house.caller, retries[-1].id)
+    last = _retry(house, retries[-1])
+    house.services.tasks.delete(house.caller, old.id)
+    house.services.work.sweep()
+    assert house.staging_folders() == [old.id]
+    assert (house.claim().task.id, house.staging_folders()) == (last.id, [last.id])

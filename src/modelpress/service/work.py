@@ -88,7 +88,9 @@ class WorkService:
                 self.fail(task, gone.failed_reason())
                 continue
             if task.retry_of is not None and published is None:
-                self._buckets.adopt_staging(task.retry_of, by=task.id)
+                # A retry that ended before it was begun has none of its own: what it was to take over is still there.
+                for retried in self._tasks.retried(task):
+                    self._buckets.adopt_staging(retried, by=task.id)
             return Assignment(
                 task=task,
                 source=directory,

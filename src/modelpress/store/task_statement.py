@@ -89,6 +89,9 @@ STAGED_IN_VAIN = select(task.c.id).where(
 DELETED_TASKS = select(task.c.id).where(
     task.c.id.in_(bindparam("task_ids", expanding=True)), task.c.deleted_at < bindparam("before")
 )
+RETRIED = select(task.c.retry_of).where(
+    task.c.id.in_(bindparam("task_ids", expanding=True)), task.c.retry_of.is_not(None)
+)
 OPEN_RETRIES = select(task.c.retry_of).where(OPEN_TASK, task.c.retry_of.is_not(None))
 
 # --- pages ---------------------------------------------------------------------------------------------------

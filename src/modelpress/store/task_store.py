@@ -291,7 +291,13 @@ class TaskStore:
             for some in _portions(staged):
                 rows = connection.execute(statement.STAGED_IN_VAIN, {"task_ids": some, "before": before})
                 found.update(rows.scalars())
-            return found.difference(connection.execute(statement.OPEN_RETRIES).scalars())
+            awaited = connection.execute(statement.OPEN_RETRIES).scalars().all()
+            return found.difference(_with_retried(connection, awaited))
+
+    def retried(self, task: Task) -> list[str]:
+        """Whose staging a retry may take over: that of what it retries, of what that one retried, and so on."""
+        with self._database.read() as connection:
+            return _with_retried(connection, [task.retry_of] if task.retry_of is not None else [])
 
     def deleted_among(self, task_ids: Sequence[str], *, before: datetime) -> set[str]:
         """Which of these tasks were deleted before ``before``."""
@@ -307,6 +313,21 @@ class TaskStore:
         """Tasks that got as far as publishing and still ended without success: their output may lie there."""
         with self._database.read() as connection:
             return [to_task(row) for row in connection.execute(statement.MEASURED_IN_VAIN)]
+
+
+def _with_retried(connection: Connection, task_ids: Sequence[str]) -> list[str]:
+    """These tasks, those that they retried, those that those retried, and so on."""
+    found: dict[str, None] = {}
+    step = list(task_ids)
+    while step:
+        found |= dict.fromkeys(step)
+        olds = {
+            old
+            for some in _portions(step)
+            for old in connection.execute(statement.RETRIED, {"task_ids": some}).scalars()
+        }
+        step = [old for old in olds if old not in found]
+    return list(found)
 
 
 def _portions(ids: Sequence[str]) -> Iterator[Sequence[str]]:
