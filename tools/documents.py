@@ -184,9 +184,18 @@ def _struct_in(hint: Any) -> type[msgspec.Struct] | None:
 
 def _type_name(hint: Any) -> str:
     text = str(hint)
+    if "StatusWords" in text:
+        return "string or list of strings"
     if "tuple" in text:
-        return "list of strings"
-    names = {"bool": "boolean", "int": "integer", "Whole": "integer", "float": "number", "str": "string"}
+        return "list of objects" if _struct_in(hint) else "list of strings"
+    names = {
+        "bool": "boolean",
+        "int": "integer",
+        "Whole": "integer",
+        "float": "number",
+        "str": "string",
+        "NameText": "string",
+    }
     for kind, name in names.items():
         if re.search(rf"\b{kind}\b", text.split("Meta")[0]):
             return name

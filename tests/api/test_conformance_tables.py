@@ -26,6 +26,7 @@ from msgspec.inspect import (
 
 from modelpress.api.action import Action
 from modelpress.api.actions import ACTIONS, V1_ROUTES
+from modelpress.api.wire import NameText, StatusWords, Whole
 from modelpress.conformance.checks import CHECKS
 from modelpress.conformance.field import Field, Mark
 from modelpress.conformance.table import ActionTable
@@ -41,6 +42,7 @@ _KINDS: dict[type[Type], set[str]] = {
     StructType: {"object"},
     DictType: {"object"},
 }
+_CUSTOM = {Whole: {"integer"}, NameText: {"string"}, StatusWords: {"string or strings"}}
 
 
 def plain(kind: Type) -> list[Type]:
@@ -58,11 +60,9 @@ def kinds(types: list[Type]) -> set[str]:
     if lists and len(types) > 1:
         return {"string or strings"}
     if lists:
-        return {"strings"} if isinstance(plain(lists[0].item_type)[0], StrType) else {"list"}
+        return {"list"} if isinstance(plain(lists[0].item_type)[0], StructType) else {"strings"}
     (one,) = types
-    if isinstance(one, CustomType):
-        return {"integer"} if issubclass(one.cls, int) else {"string"}
-    return _KINDS[type(one)]
+    return _CUSTOM[one.cls] if isinstance(one, CustomType) else _KINDS[type(one)]
 
 
 def fields_of(form: Type, prefix: str = "") -> Iterator[tuple[str, set[str]]]:

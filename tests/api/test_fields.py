@@ -22,6 +22,7 @@ from msgspec.inspect import (
 )
 
 from modelpress.api.actions import ACTIONS, V1_ROUTES
+from modelpress.api.wire import NameText, StatusWords, Whole
 from tests.api.server import Account
 
 FORMS = {f"/v2/model?Action={name}": action for name, action in ACTIONS.items()} | V1_ROUTES
@@ -35,10 +36,22 @@ BODIES: dict[str, dict[str, Any]] = {
         "modelSetId": "am-x",
         "description": "d",
         "clientToken": "t",
+        "tags": [{"tagKey": "team", "tagValue": "search"}],
         "config": {"strategy": "Quantization", "weight": "W8A16C16", "quantConf": "wint8"},
     },
     "DescribeModelCompTask": {"modelCompTaskId": "amva-x"},
-    "DescribeModelCompTasks": {**_PAGE, "sourceModelId": "amv-x"},
+    "DescribeModelCompTasks": {
+        **_PAGE,
+        "sourceModelId": "amv-x",
+        "status": "failed",
+        "strategy": "Quantization",
+        "weight": "wint8",
+        "name": "n",
+        "modelSetId": "am-x",
+        "createTimeStart": "2026-01-01T00:00:00Z",
+        "createTimeEnd": "2026-12-31T23:59:59+08:00",
+        "tags": [{"tagKey": "team", "tagValue": "search"}],
+    },
     "DescribeModelCompTaskLogs": {"modelCompTaskId": "amva-x", "offset": 0, "maxLines": 10},
     "DescribeModelCompSchemes": {},
     "RetryModelCompTask": {"modelCompTaskId": "amva-x"},
@@ -71,7 +84,7 @@ BODIES: dict[str, dict[str, Any]] = {
 
 Path = tuple[str, ...]
 #: The one type of JSON's that a field takes; a list or object that is empty or of others is wrong all the same.
-_AS_JSON: dict[type, str] = {StrType: "str", BoolType: "bool", CustomType: "int"}
+_AS_JSON: dict[type, str] = {StrType: "str", BoolType: "bool", Whole: "int", NameText: "str", StatusWords: "str"}
 
 
 def fields_of(kind: Type, place: Path = ()) -> Iterator[tuple[Path, Field, Type]]:
@@ -131,7 +144,7 @@ def test_a_field_that_is_left_out_or_null_is_named_where_it_is_required(
 @pytest.mark.parametrize(("target", "place", "field", "kind"), FIELDS)
 def test_a_field_of_another_type_is_named(account: Account, target: str, place: Path, field: Field, kind: Type) -> None:
     wrong: dict[str, Any] = {"str": "text", "bool": True, "int": 5, "float": 0.5, "list": [[]], "dict": {"a": {}}}
-    del wrong[_AS_JSON.get(type(kind), "float")]
+    del wrong[_AS_JSON.get(kind.cls if isinstance(kind, CustomType) else type(kind), "float")]
     for value in wrong.values():
         message = account.send(target, changed(target, place, value)).refusal("InappropriateJSON")
         assert f"param[{'.'.join(place)}" in message, value
@@ -141,7 +154,7 @@ def test_a_field_of_another_type_is_named(account: Account, target: str, place: 
 def test_a_text_that_is_too_long_is_named_and_not_quoted(
     account: Account, target: str, place: Path, field: Field, kind: Type
 ) -> None:
-    if isinstance(kind, StrType):
+    if isinstance(kind, StrType | CustomType) and place[-1] != "maxKeys":
         reply = account.send(target, changed(target, place, "x" * 2000))
         assert f"param[{'.'.join(place)}]" in reply.refusal("InappropriateJSON")
         assert len(reply.content) < 1000
@@ -160,6 +173,25 @@ def test_a_text_that_is_too_long_is_named_and_not_quoted(
         ("CreateModelCompTask", "config.weight", "W3A16"),
         ("CreateModelCompTask", "config.quantConf", "wint4"),
         ("CreateModelCompTask", "config.quantConf", "wint3"),
+        ("CreateModelCompTask", "name", "  \u3000"),
+        ("CreateModelCompTask", "name", "a\nb"),
+        ("CreateModelCompTask", "name", "a\x1b[31m"),
+        ("CreateModelCompTask", "name", "a\u2028b"),
+        ("CreateModelCompTask", "tags", [{"tagKey": str(n)} for n in range(11)]),
+        ("CreateModelCompTask", "tags", [{"tagKey": "a"}, {"tagKey": "a", "tagValue": "b"}]),
+        ("CreateModelCompTask", "tags", [{"tagKey": ""}]),
+        ("CreateModelCompTask", "tags", [{"tagKey": "x" * 65}]),
+        ("CreateModelCompTask", "tags", [{"tagKey": "a", "tagValue": "x" * 65}]),
+        ("CreateModelCompTask", "tags", [{"tagValue": "b"}]),
+        ("DescribeModelCompTasks", "status", "finished"),
+        ("DescribeModelCompTasks", "status", ["failed", "finished"]),
+        ("DescribeModelCompTasks", "status", ["x" * 65]),
+        ("DescribeModelCompTasks", "strategy", "Distillation"),
+        ("DescribeModelCompTasks", "weight", "W3A16"),
+        ("DescribeModelCompTasks", "createTimeStart", "yesterday"),
+        ("DescribeModelCompTasks", "createTimeStart", "2026-01-01T00:00:00"),
+        ("DescribeModelCompTasks", "createTimeEnd", "2026-13-01T00:00:00Z"),
+        ("DescribeModelCompTasks", "tags", [{"tagKey": "a"}] * 2),
         ("CreateCustomModelSet", "modelSetName", ""),
         ("CreateCustomModelSet", "modelSetName", "x" * 65),
         ("CreateCustomModelSet", "modelType", "Text2Song"),

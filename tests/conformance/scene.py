@@ -10,7 +10,8 @@ from sqlalchemy import select
 from modelpress.domain.model import Location, ModelSet, ModelVersion
 from modelpress.domain.recipe import Recipe
 from modelpress.domain.scheme import W8A16C16
-from modelpress.domain.task import NewTask, Progress, Statistics, Task, TaskStatus
+from modelpress.domain.task import NewTask, Progress, Statistics, Task, TaskStatus, TaskSummary
+from modelpress.domain.task_filter import Tag
 from modelpress.store.database import Database
 from modelpress.store.model_store import NewVersion
 from modelpress.store.store import Store
@@ -46,13 +47,22 @@ class Scene:
     model_set: ModelSet
     source: ModelVersion
 
-    def task(self, *, name: str = "task", source: ModelVersion | None = None, fill: ModelSet | None = None) -> Task:
+    def task(
+        self,
+        *,
+        name: str = "task",
+        source: ModelVersion | None = None,
+        fill: ModelSet | None = None,
+        recipe: Recipe = RECIPE,
+        tags: tuple[Tag, ...] = (),
+    ) -> Task:
         """A new task."""
         new = NewTask(
             account_id=self.account_id,
             name=name,
             description="",
-            recipe=RECIPE,
+            recipe=recipe,
+            tags=tags,
             source_model_id=(source or self.source).id,
             model_set_id=(fill or self.model_set).id,
         )
@@ -105,7 +115,7 @@ class Scene:
         """The account asks for a stop."""
         return self.store.tasks.ask_stop(task.id, account_id=self.account_id, now=self.clock())
 
-    def delete(self, task: Task) -> None:
+    def delete(self, task: Task | TaskSummary) -> None:
         """The account deletes the task."""
         self.store.tasks.delete(task.id, account_id=self.account_id, now=self.clock())
 

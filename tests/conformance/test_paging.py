@@ -10,22 +10,23 @@ from hypothesis import strategies as st
 
 from modelpress.domain.model import ModelVersion
 from modelpress.domain.page import Page, PageRequest
-from modelpress.domain.task import Task, TaskStatus
+from modelpress.domain.task import Task, TaskStatus, TaskSummary
+from modelpress.domain.task_filter import TaskFilter
 from modelpress.errors import InvalidMarker
 from tests.conformance.scene import Scene
 
 
 def _page(
     scene: Scene, *, marker: str = "", max_keys: int = 2, reverse: bool = False, source: ModelVersion | None = None
-) -> Page[Task]:
+) -> Page[TaskSummary]:
     return scene.store.tasks.page(
         PageRequest(marker=marker, max_keys=max_keys, reverse=reverse),
         account_id=scene.account_id,
-        source_model_id=None if source is None else source.id,
+        wanted=TaskFilter(source_model_id="" if source is None else source.id),
     )
 
 
-def _ids(page: Page[Task]) -> list[str]:
+def _ids(page: Page[TaskSummary]) -> list[str]:
     return [task.id for task in page.items]
 
 
@@ -165,5 +166,5 @@ def test_creating_and_deleting_while_someone_pages_neither_skips_nor_repeats_ano
         reader.check()
 
 
-def _everything(scene: Scene) -> tuple[Task, ...]:
+def _everything(scene: Scene) -> tuple[TaskSummary, ...]:
     return _page(scene, max_keys=1000).items

@@ -14,6 +14,7 @@ from modelpress.domain.policy import Policy
 from modelpress.domain.recipe import Recipe
 from modelpress.domain.scheme import W4A16C16
 from modelpress.domain.task import TaskStatus
+from modelpress.domain.task_filter import TaskFilter
 from modelpress.errors import (
     InvalidArgument,
     InvalidRequest,
@@ -233,15 +234,15 @@ def test_deleting_an_imported_version_leaves_its_files(house: House) -> None:
 def test_a_task_goes_through_the_callers_hands(house: House) -> None:
     task = house.task()
     assert house.services.tasks.get(house.caller, task.id) == task
-    page = house.services.tasks.page(house.caller, PageRequest(), source_model_id=house.source.id)
-    assert page.items == (task,)
+    page = house.services.tasks.page(house.caller, PageRequest(), TaskFilter(source_model_id=house.source.id))
+    assert page.items == (task.summary._replace(tags=None),)
     house.services.tasks.cancel(house.caller, task.id)
     assert [event.status for event in house.services.tasks.history(house.caller, task.id)] == [
         TaskStatus.CREATING,
         TaskStatus.STOPPED,
     ]
     house.services.tasks.delete(house.caller, task.id)
-    assert house.services.tasks.page(house.caller, PageRequest(), source_model_id=None).items == ()
+    assert house.services.tasks.page(house.caller, PageRequest(), TaskFilter()).items == ()
 
 
 def test_a_task_that_names_what_is_not_there_is_refused(house: House) -> None:
@@ -257,7 +258,7 @@ def test_what_the_headers_tell_is_refused_before_there_is_a_task(house: House) -
     groups = _request(house, recipe=Recipe(scheme=W4A16C16, group_size=48))
     with pytest.raises(ModelNotSupported, match=house.source.id):
         house.services.tasks.create(house.caller, groups)
-    assert house.services.tasks.page(house.caller, PageRequest(), source_model_id=None).items == ()
+    assert house.services.tasks.page(house.caller, PageRequest(), TaskFilter()).items == ()
 
 
 def test_a_source_whose_files_are_gone_or_changed_for_the_worse_is_refused(house: House) -> None:
@@ -288,7 +289,7 @@ def test_nothing_of_another_account_is_seen_or_changed_by_any_service(house: Hou
     ):
         with pytest.raises(error):
             attempt()
-    page = services.tasks.page(caller, PageRequest(), source_model_id=house.source.id)
+    page = services.tasks.page(caller, PageRequest(), TaskFilter(source_model_id=house.source.id))
     assert page.items == ()
     assert house.status(task) is TaskStatus.CREATING
 

@@ -69,7 +69,7 @@ def decode(body: bytes, form: type[wire.Request], *, query: str = "") -> wire.Re
     Raises: MalformedJSON, InvalidRequest naming the field.
     """
     try:
-        request = msgspec.json.decode(body or b"{}", type=form, dec_hook=_read_whole)
+        request = msgspec.json.decode(body or b"{}", type=form, dec_hook=_read)
     except msgspec.ValidationError as exc:
         raise _invalid(str(exc)) from exc
     except (msgspec.DecodeError, UnicodeDecodeError) as exc:
@@ -99,7 +99,9 @@ def _with_token(request: wire.Repeatable, query: str) -> wire.Request:
     return msgspec.structs.replace(request, client_token=token)
 
 
-def _read_whole(kind: type[Any], value: Any) -> Any:
+def _read(kind: type[Any], value: Any) -> Any:
+    if kind in (wire.NameText, wire.StatusWords):
+        return kind.parse(value)
     assert kind is wire.Whole, f"no form has a {kind}"
     if isinstance(value, bool) or not isinstance(value, int | float) or int(value) != value:
         raise ValueError("Expected a whole number")

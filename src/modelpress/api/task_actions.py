@@ -10,6 +10,16 @@ from modelpress.api.action import Action, page_request
 from modelpress.domain.policy import Caller
 from modelpress.domain.recipe import make_recipe
 from modelpress.domain.task import TaskStatus
+from modelpress.domain.task_filter import (
+    Tag,
+    TaskFilter,
+    end_of_second,
+    make_moment,
+    make_scheme,
+    make_statuses,
+    make_strategy,
+    make_tags,
+)
 from modelpress.errors import NoSuchModel
 from modelpress.service.services import Services
 from modelpress.service.tasks import TaskRequest
@@ -31,6 +41,7 @@ def _create_task(services: Services, caller: Caller, request: wire.CreateTask) -
             model_set_id=request.model_set_id,
             recipe=recipe,
             client_token=request.client_token,
+            tags=_tags(request.tags),
         ),
     )
     return task.id
@@ -42,13 +53,38 @@ def _describe_task(services: Services, caller: Caller, request: wire.TaskId) -> 
     if task.status is TaskStatus.SUCCEEDED:
         with suppress(NoSuchModel):  # the version was deleted since; the task stays what it was
             output = services.models.get_version(caller, task.output_model_id)
-    return result.task_detail(task, services.tasks.history(caller, task.id), output)
+    waiting = services.tasks.waiting() if task.status is TaskStatus.CREATING else {}
+    return result.task_detail(task, services.tasks.history(caller, task.id), output, waiting=waiting)
 
 
 def _describe_tasks(services: Services, caller: Caller, request: wire.ListTasks) -> result.TaskList:
     wanted = page_request(request)
-    page = services.tasks.page(caller, wanted, source_model_id=request.source_model_id or None)
-    return result.task_list(wanted, page)
+    page = services.tasks.page(caller, wanted, _filter(request))
+    waits = any(task.status == TaskStatus.CREATING for task in page.items)
+    return result.task_list(wanted, page, waiting=services.tasks.waiting() if waits else {})
+
+
+def _filter(request: wire.ListTasks) -> TaskFilter:
+    return TaskFilter(
+        source_model_id=request.source_model_id or "",
+        model_set_id=request.model_set_id or "",
+        statuses=make_statuses(request.status.words if request.status else ()),
+        strategy=make_strategy(request.strategy or ""),
+        scheme=make_scheme(request.weight or ""),
+        name_part=request.name or "",
+        created_from=make_moment(request.create_time_start or "", field="createTimeStart"),
+        created_before=end_of_second(make_moment(request.create_time_end or "", field="createTimeEnd")),
+        tags=_tags(request.tags),
+    )
+
+
+def _tags(tags: tuple[wire.Tag, ...] | None) -> tuple[Tag, ...]:
+    return make_tags((tag.tag_key, tag.tag_value) for tag in tags or ())
+
+
+def _looks_at_many(request: wire.ListTasks) -> bool:
+    """Whether an index alone does not answer it."""
+    return bool(request.name or request.weight or request.strategy or request.model_set_id or request.tags)
 
 
 def _retry_task(services: Services, caller: Caller, request: wire.TaskId) -> str:
@@ -72,7 +108,14 @@ def _delete_task(services: Services, caller: Caller, request: wire.TaskId) -> No
 TASK_ACTIONS = (
     Action(name="CreateModelCompTask", request=wire.CreateTask, run=_create_task, writes=True),
     Action(name="DescribeModelCompTask", request=wire.TaskId, run=_describe_task, writes=False, quick=True),
-    Action(name="DescribeModelCompTasks", request=wire.ListTasks, run=_describe_tasks, writes=False, quick=True),
+    Action(
+        name="DescribeModelCompTasks",
+        request=wire.ListTasks,
+        run=_describe_tasks,
+        writes=False,
+        quick=True,
+        slow_when=_looks_at_many,
+    ),
     Action(name="DescribeModelCompTaskLogs", request=wire.ReadLog, run=_describe_log, writes=False),
     Action(name="RetryModelCompTask", request=wire.TaskId, run=_retry_task, writes=True),
     Action(name="CancelModelCompTask", request=wire.TaskId, run=_cancel_task, writes=True),

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 from msgspec import UNSET, UnsetType
 
-from modelpress.api.result import PageInfo, Result, page_info, time_text
+from modelpress.api.result import PageInfo, Result, page_info, second_text, time_text
 from modelpress.domain.model import ModelVersion
 from modelpress.domain.page import Page, PageRequest
-from modelpress.domain.recipe import Recipe
-from modelpress.domain.task import FINAL, Task, TaskEvent, TaskStatus
+from modelpress.domain.scheme import find_scheme
+from modelpress.domain.task import FINAL, Task, TaskEvent, TaskStatus, TaskSummary
 from modelpress.storage.log import LogPage
+
+_SECOND_US = 1_000_000
 
 
 class ConfigResult(Result, frozen=True, kw_only=True):
@@ -22,8 +26,15 @@ class ConfigResult(Result, frozen=True, kw_only=True):
     quant_conf: str
 
 
+class TagResult(Result, frozen=True, kw_only=True, omit_defaults=False):
+    """A tag (ours)."""
+
+    tag_key: str
+    tag_value: str
+
+
 class TaskItem(Result, frozen=True, kw_only=True):
-    """A task in a list; ``progress``, ``stage`` and ``etaSeconds`` are additions of ours."""
+    """A task in a list. From ``progress`` on, ``modelId`` and ``finishTime`` apart, the fields are ours."""
 
     id: str
     name: str
@@ -37,6 +48,8 @@ class TaskItem(Result, frozen=True, kw_only=True):
     finish_time: str | UnsetType = UNSET
     stage: str | UnsetType = UNSET
     eta_seconds: int | UnsetType = UNSET
+    queue_position: int | UnsetType = UNSET
+    tags: tuple[TagResult, ...] | UnsetType = UNSET
 
 
 class StatisticsResult(Result, frozen=True, kw_only=True):
@@ -96,38 +109,44 @@ def task_log(page: LogPage) -> TaskLog:
     return TaskLog(lines=page.lines, offset=page.offset, next_offset=page.next_offset, is_truncated=page.is_truncated)
 
 
-def config_result(recipe: Recipe) -> ConfigResult:
-    """A recipe."""
-    return ConfigResult(strategy=recipe.strategy.value, weight=recipe.scheme.name, quant_conf=recipe.scheme.quant_conf)
+@cache
+def _config(strategy: str, scheme: str) -> ConfigResult:
+    known = find_scheme(scheme)
+    assert known is not None, f"stored task names an unknown scheme: {scheme!r}"
+    return ConfigResult(strategy=strategy, weight=known.name, quant_conf=known.quant_conf)
 
 
-def _item_fields(task: Task) -> dict[str, Any]:
-    eta = task.eta_seconds if task.status is TaskStatus.RUNNING else None
+def _item_fields(task: TaskSummary, waiting: Mapping[str, int]) -> dict[str, Any]:
     model_id: str | UnsetType = UNSET
-    if task.status is TaskStatus.SUCCEEDED:
+    if task.status == TaskStatus.SUCCEEDED:
         model_id = task.output_model_id
     elif task.status in FINAL:
         model_id = ""
+    runs = task.status == TaskStatus.RUNNING
     return {
         "id": task.id,
         "name": task.name,
         "description": task.description,
-        "status": task.status.value,
+        "status": task.status,
         "source_model_id": task.source_model_id,
-        "config": config_result(task.recipe),
-        "create_time": time_text(task.created_at),
+        "config": _config(task.strategy, task.scheme),
+        "create_time": second_text(task.created_us // _SECOND_US),
         "progress": task.percent,
         "model_id": model_id,
-        "finish_time": UNSET if task.finished_at is None else time_text(task.finished_at),
+        "finish_time": UNSET if task.finished_us is None else second_text(task.finished_us // _SECOND_US),
         "stage": task.stage or UNSET,
-        "eta_seconds": UNSET if eta is None else eta,
+        "eta_seconds": task.eta_seconds if runs and task.eta_seconds is not None else UNSET,
+        "queue_position": waiting.get(task.id, UNSET),
+        "tags": tuple(TagResult(tag_key=key, tag_value=value) for key, value in task.tags) if task.tags else UNSET,
     }
 
 
-def task_detail(task: Task, events: list[TaskEvent], output: ModelVersion | None) -> TaskDetail:
+def task_detail(
+    task: Task, events: list[TaskEvent], output: ModelVersion | None, *, waiting: Mapping[str, int]
+) -> TaskDetail:
     """A task with its history; ``output`` is the version it made, if that is still there."""
     return TaskDetail(
-        **_item_fields(task),
+        **_item_fields(task.summary, waiting),
         model_set_id=task.model_set_id,
         bytes_done=task.bytes_done,
         bytes_total=task.bytes_total,
@@ -159,9 +178,9 @@ def _statistics(task: Task, output: ModelVersion | None) -> StatisticsResult | U
     )
 
 
-def task_list(request: PageRequest, page: Page[Task]) -> TaskList:
-    """A page of tasks."""
+def task_list(request: PageRequest, page: Page[TaskSummary], *, waiting: Mapping[str, int]) -> TaskList:
+    """A page of tasks; ``waiting`` has the places of those that wait for a worker."""
     return TaskList(
-        model_comp_task_list=tuple(TaskItem(**_item_fields(task)) for task in page.items),
+        model_comp_task_list=tuple(TaskItem(**_item_fields(task, waiting)) for task in page.items),
         page_info=page_info(request, page.next_marker),
     )

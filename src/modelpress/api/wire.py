@@ -2,11 +2,59 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import unicodedata
+from typing import Annotated, Any
 
 from msgspec import Meta, Struct
 
-Name = Annotated[str, Meta(min_length=1, max_length=64, description="1 to 64 characters")]
+LONGEST_NAME_CHARACTERS = 64
+
+
+class NameText(str):
+    """A name: 1 to 64 characters, not only blanks, and no control characters, which would break a line or a log."""
+
+    __slots__ = ()
+
+    @classmethod
+    def parse(cls, value: Any) -> NameText:
+        """The name.
+
+        Raises: ValueError saying what is wrong.
+        """
+        if not isinstance(value, str):
+            raise ValueError("Expected a text")
+        if not 1 <= len(value) <= LONGEST_NAME_CHARACTERS:
+            raise ValueError(f"Expected 1 to {LONGEST_NAME_CHARACTERS} characters, got {len(value)}")
+        if not value.strip():
+            raise ValueError("Expected more than blanks")
+        if any(unicodedata.category(char) in ("Cc", "Zl", "Zp") for char in value):
+            raise ValueError("Expected no control characters and no line breaks")
+        return cls(value)
+
+
+class StatusWords:
+    """One status, or a list of them, as it was written."""
+
+    __slots__ = ("words",)
+
+    def __init__(self, words: tuple[str, ...]) -> None:
+        self.words = words
+
+    @classmethod
+    def parse(cls, value: Any) -> StatusWords:
+        """The words; those that are empty are left out.
+
+        Raises: ValueError saying what is wrong.
+        """
+        words = (value,) if isinstance(value, str) else value
+        if not isinstance(words, tuple | list) or not all(isinstance(word, str) for word in words):
+            raise ValueError("Expected a text or a list of texts")
+        if any(len(word) > LONGEST_NAME_CHARACTERS for word in words):
+            raise ValueError(f"Expected at most {LONGEST_NAME_CHARACTERS} characters")
+        return cls(tuple(filter(None, words)))
+
+
+Name = Annotated[NameText, Meta(description="1 to 64 characters, no control characters")]
 Description = Annotated[str, Meta(max_length=1000, description="at most 1,000 characters")]
 Id = Annotated[str, Meta(min_length=1, max_length=64)]
 #: A text that an error quotes when it is wrong, so it is bounded.
@@ -47,10 +95,25 @@ class PageForm(Request, frozen=True, kw_only=True):
     page_reverse: Annotated[bool | None, Meta(description="newest first; otherwise in order of creation")] = None
 
 
+class Tag(Request, frozen=True, kw_only=True):
+    """A tag of a task, as Baidu's other services write them."""
+
+    tag_key: Annotated[str, Meta(min_length=1, max_length=64, description="1 to 64 characters, once in a task")]
+    tag_value: Annotated[str, Meta(max_length=64, description="at most 64 characters")] = ""
+
+
 class ListTasks(PageForm, frozen=True, kw_only=True):
-    """DescribeModelCompTasks."""
+    """DescribeModelCompTasks. All but the source model are filters of ours."""
 
     source_model_id: Annotated[Word | None, Meta(description="only tasks that read this model version")] = None
+    status: Annotated[StatusWords | None, Meta(description="only tasks of this status, or of one of these")] = None
+    strategy: Annotated[Word | None, Meta(description="only tasks of this strategy")] = None
+    weight: Annotated[Word | None, Meta(description="only tasks of this scheme, by any of its names")] = None
+    name: Annotated[Word | None, Meta(description="only tasks with this in their name, letter case as written")] = None
+    model_set_id: Annotated[Word | None, Meta(description="only tasks that fill this model set")] = None
+    create_time_start: Annotated[Word | None, Meta(description="only tasks created then or later (RFC 3339)")] = None
+    create_time_end: Annotated[Word | None, Meta(description="only tasks created then or earlier (RFC 3339)")] = None
+    tags: Annotated[tuple[Tag, ...] | None, Meta(description="only tasks with all of these tags")] = None
 
 
 class Config(Request, frozen=True, kw_only=True):
@@ -69,6 +132,7 @@ class CreateTask(Repeatable, frozen=True, kw_only=True):
     model_set_id: Annotated[Id, Meta(description="the model set that the compressed version goes into")]
     config: Annotated[Config, Meta(description="what is to be done")]
     description: Description | None = None
+    tags: Annotated[tuple[Tag, ...] | None, Meta(description="at most 10 tags, to find it by (ours)")] = None
 
 
 class TaskId(Request, frozen=True, kw_only=True):

@@ -20,7 +20,8 @@ def _offered(fields: tuple[Field, ...]) -> tuple[Field, ...]:
 def request_checks(table: ActionTable) -> Iterator[Check]:
     """That required fields are required, and that a value of another kind is refused."""
     fields = _offered(table.request)
-    required = tuple(field.place for field in fields if field.always)
+    # An item of an optional list has required fields of its own, which an empty body does not lack.
+    required = tuple(field.place for field in fields if field.always and "[]." not in field.place)
     if required:
         yield Check(
             action=table.name,

@@ -29,7 +29,12 @@ _ITEM = (
     ours("progress", "integer", always=True),
     ours("stage"),
     ours("etaSeconds", "integer", unchecked=_PASSING),
+    ours("queuePosition", "integer", unchecked=_PASSING),
+    ours("tags[]", "list"),
+    *within("tags[]", (ours("tagKey", always=True), ours("tagValue", always=True))),
 )
+
+_TAGS = (ours("tags[]", "list"), *within("tags[]", (ours("tagKey", always=True), ours("tagValue"))))
 
 _STATISTICS = (
     ours("statistics", "object"),
@@ -102,6 +107,7 @@ TASK_TABLES = (
             ours("config.quantConf"),
             # No table has it; the table of error codes says what a second use means.
             sometimes("clientToken"),
+            *_TAGS,
         ),
         answer=ID_RESULT,
     ),
@@ -115,7 +121,18 @@ TASK_TABLES = (
     ActionTable(
         name="DescribeModelCompTasks",
         document=document.DESCRIBE_TASKS,
-        request=(*PAGE_REQUEST, sometimes("sourceModelId")),
+        request=(
+            *PAGE_REQUEST,
+            sometimes("sourceModelId"),
+            ours("status", "string or strings"),
+            ours("strategy"),
+            ours("weight"),
+            ours("name"),
+            ours("modelSetId"),
+            ours("createTimeStart", "time"),
+            ours("createTimeEnd", "time"),
+            *_TAGS,
+        ),
         answer=(
             always("result", "object"),
             always("result.modelCompTaskList[]", "list"),

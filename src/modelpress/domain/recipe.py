@@ -20,6 +20,11 @@ class Strategy(StrEnum):
     SPARSITY = "Sparsity"
 
 
+def find_strategy(name: str) -> Strategy | None:
+    """The strategy of this name, in any letter case; None if there is none."""
+    return {strategy.value.lower(): strategy for strategy in Strategy}.get(name.strip().lower())
+
+
 class Method(StrEnum):
     """How the numbers are chosen. ``rtn`` rounds each weight to the nearest and needs no data."""
 
@@ -71,7 +76,7 @@ def make_recipe(
 
     Raises: InvalidRequest naming ``{field}.strategy``, ``{field}.weight`` or ``{field}.groupSize``.
     """
-    known = {s.value.lower(): s for s in Strategy}.get(strategy.strip().lower())
+    known = find_strategy(strategy)
     if known is None:
         raise InvalidRequest(f"{field}.strategy", f"{strategy!r} is none of Quantization, Sparsity")
     if known is Strategy.SPARSITY:

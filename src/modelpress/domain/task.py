@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from modelpress.domain.recipe import Recipe
 
@@ -23,6 +23,8 @@ class TaskStatus(StrEnum):
 
 
 _S = TaskStatus
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
 
 #: Every move there is. Baidu's SDK takes ``stopping`` for a failure, so success never passes through it.
 NEXT: Mapping[TaskStatus, frozenset[TaskStatus]] = {
@@ -97,6 +99,27 @@ class TaskEvent:
     message: str
 
 
+class TaskSummary(NamedTuple):
+    """What lists show of a task: a row of the store as it comes, since a list makes twenty of them in no time."""
+
+    id: str
+    name: str
+    description: str
+    status: str
+    strategy: str
+    scheme: str
+    source_model_id: str
+    output_model_id: str
+    percent: int
+    stage: str
+    eta_seconds: int | None
+    #: Pairs of key and value.
+    tags: Sequence[Sequence[str]] | None
+    #: Microseconds since 1970 in UTC.
+    created_us: int
+    finished_us: int | None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
     """One compression task as the store has it."""
@@ -123,9 +146,34 @@ class Task:
     statistics: Statistics | None
     #: The task that this one is a retry of; its finished shards are taken over.
     retry_of: str | None
+    tags: tuple[tuple[str, str], ...]
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
+
+    @property
+    def summary(self) -> TaskSummary:
+        """What lists show of it."""
+        return TaskSummary(
+            id=self.id,
+            name=self.name,
+            description=self.description,
+            status=self.status.value,
+            strategy=self.recipe.strategy.value,
+            scheme=self.recipe.scheme.name,
+            source_model_id=self.source_model_id,
+            output_model_id=self.output_model_id,
+            percent=self.percent,
+            stage=self.stage,
+            eta_seconds=self.eta_seconds,
+            tags=self.tags,
+            created_us=_microseconds(self.created_at),
+            finished_us=None if self.finished_at is None else _microseconds(self.finished_at),
+        )
+
+
+def _microseconds(moment: datetime) -> int:
+    return (moment - _EPOCH) // _MICROSECOND
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,3 +190,4 @@ class NewTask:
     client_token: str | None = None
     request_digest: str | None = None
     retry_of: str | None = None
+    tags: tuple[tuple[str, str], ...] = ()

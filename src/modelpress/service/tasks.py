@@ -10,7 +10,8 @@ from dataclasses import asdict, dataclass
 from modelpress.domain.page import Page, PageRequest
 from modelpress.domain.policy import Caller
 from modelpress.domain.recipe import Recipe
-from modelpress.domain.task import OPEN, RETRIABLE, NewTask, Task, TaskEvent
+from modelpress.domain.task import OPEN, RETRIABLE, NewTask, Task, TaskEvent, TaskSummary
+from modelpress.domain.task_filter import Tag, TaskFilter
 from modelpress.errors import BadSource, InvalidRequest, ModelNotSupported, NotFound, TaskStatusConflict, Unsupported
 from modelpress.service.clock import Clock
 from modelpress.storage.bucket import Buckets
@@ -34,6 +35,7 @@ class TaskRequest:
     source_model_id: str
     model_set_id: str
     recipe: Recipe
+    tags: tuple[Tag, ...] = ()
     client_token: str | None = None
 
     def digest(self) -> str:
@@ -83,6 +85,7 @@ class TaskService:
             model_set_id=request.model_set_id,
             client_token=request.client_token,
             request_digest=digest,
+            tags=request.tags,
         )
         return self._tasks.create(new, now=self._clock())
 
@@ -104,6 +107,7 @@ class TaskService:
             recipe=old.recipe,
             source_model_id=old.source_model_id,
             model_set_id=old.model_set_id,
+            tags=old.tags,
             retry_of=old.id,
         )
         return self._tasks.create(new, now=self._clock())
@@ -152,12 +156,16 @@ class TaskService:
         path, at_most = self._buckets.log(task_id), min(max_lines, MOST_LINES)
         return read_page(path, offset=offset, max_lines=at_most, growing=growing)
 
-    def page(self, caller: Caller, request: PageRequest, *, source_model_id: str | None) -> Page[Task]:
-        """One page of the account's tasks, those of one source model alone if it is named.
+    def page(self, caller: Caller, request: PageRequest, wanted: TaskFilter) -> Page[TaskSummary]:
+        """One page of the account's tasks; it may be short, and still say where the next one begins.
 
         Raises: InvalidMarker.
         """
-        return self._tasks.page(request, account_id=caller.account_id, source_model_id=source_model_id)
+        return self._tasks.page(request, account_id=caller.account_id, wanted=wanted)
+
+    def waiting(self) -> dict[str, int]:
+        """The places of the tasks that wait for a worker, counted from 1, of all accounts; the first thousand."""
+        return self._tasks.waiting()
 
     def cancel(self, caller: Caller, task_id: str) -> None:
         """Ask for a stop.

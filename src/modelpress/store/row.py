@@ -34,6 +34,7 @@ def to_task(row: Row[Any]) -> Task:
         eta_seconds=row.eta_seconds,
         statistics=None if row.statistics is None else Statistics(**row.statistics),
         retry_of=row.retry_of,
+        tags=tuple((key, value) for key, value in row.tags or ()),
         created_at=row.created_at,
         started_at=row.started_at,
         finished_at=row.finished_at,

@@ -182,6 +182,8 @@ task = Table(
     # Measured by the worker from bytes and time; absent until it can tell.
     Column("eta_seconds", Integer),
     Column("statistics", JSON),
+    # Pairs of key and value, to be shown; null where there are none. task_tag has them again, to be found.
+    Column("tags", JSON(none_as_null=True)),
     # The finished task whose staging this one takes over.
     Column("retry_of", Text),
     # What makes creating repeatable: the caller's token, and a digest of what was asked with it.

@@ -15,8 +15,7 @@ from modelpress.store.lease_statement import (
     release_statement,
     report_statement,
 )
-from modelpress.store.page_statement import page
-from modelpress.store.table import OPEN_TASK, task, task_event
+from modelpress.store.table import OPEN_TASK, task, task_event, task_tag
 
 _S = TaskStatus
 _OPEN = sorted(status.value for status in OPEN)
@@ -25,6 +24,7 @@ _WITHOUT_RESULT = sorted(status.value for status in RETRIABLE)
 # --- callers -------------------------------------------------------------------------------------------------
 
 INSERT_TASK = insert(task).returning(task)
+INSERT_TAG = insert(task_tag)
 INSERT_EVENT = insert(task_event)
 EVENTS = select(task_event).where(task_event.c.task_id == bindparam("task_id")).order_by(task_event.c.seq)
 TASK = select(task).where(
@@ -93,14 +93,3 @@ RETRIED = select(task.c.retry_of).where(
     task.c.id.in_(bindparam("task_ids", expanding=True)), task.c.retry_of.is_not(None)
 )
 OPEN_RETRIES = select(task.c.retry_of).where(OPEN_TASK, task.c.retry_of.is_not(None))
-
-# --- pages ---------------------------------------------------------------------------------------------------
-
-MARKED_TASK = select(task.c.seq).where(task.c.id == bindparam("marker"), task.c.account_id == bindparam("account_id"))
-_of_source = task.c.source_model_id == bindparam("source_model_id")
-#: By (filtered by source model, reverse).
-TASK_PAGE = {
-    (filtered, reverse): page(task, *([_of_source] if filtered else []), reverse=reverse)
-    for filtered in (False, True)
-    for reverse in (False, True)
-}

@@ -12,7 +12,8 @@ from sqlalchemy.exc import IntegrityError
 from modelpress.domain.identifier import MODEL, TASK, new_id
 from modelpress.domain.model import ModelVersion, SourceType
 from modelpress.domain.page import Page, PageRequest
-from modelpress.domain.task import FINAL, NewTask, Progress, Statistics, Task, TaskEvent, TaskStatus
+from modelpress.domain.task import FINAL, NewTask, Progress, Statistics, Task, TaskEvent, TaskStatus, TaskSummary
+from modelpress.domain.task_filter import TaskFilter
 from modelpress.errors import (
     IdempotentParameterMismatch,
     NoSuchModel,
@@ -25,8 +26,8 @@ from modelpress.store import task_statement as statement
 from modelpress.store.database import Database
 from modelpress.store.lease import Leases
 from modelpress.store.model_store import NewVersion, add_version
-from modelpress.store.paging import read_page
 from modelpress.store.row import to_event, to_task, to_version
+from modelpress.store.task_pages import TaskPages
 from modelpress.store.webhook_store import announce
 
 _S = TaskStatus
@@ -41,6 +42,7 @@ _LEASES = Leases(
     insert_event=statement.INSERT_EVENT,
     announce=announce,
 )
+_EVERYTHING = TaskFilter()
 
 
 class TaskStore:
@@ -48,6 +50,7 @@ class TaskStore:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._pages = TaskPages(database)
 
     # --- callers ---------------------------------------------------------------------------------------------
 
@@ -91,6 +94,7 @@ class TaskStore:
             "scheme": new.recipe.scheme.name,
             "source_model_id": new.source_model_id,
             "model_set_id": new.model_set_id,
+            "tags": [list(tag) for tag in new.tags] or None,
             "output_model_id": new_id(MODEL),
             "client_token": new.client_token,
             "request_digest": new.request_digest,
@@ -108,7 +112,11 @@ class TaskStore:
                 is None
             ):
                 raise NoSuchModel(new.source_model_id)
-            task = to_task(connection.execute(statement.INSERT_TASK, columns).one())
+            row = connection.execute(statement.INSERT_TASK, columns).one()
+            for key, value in new.tags:
+                tag = {"task_seq": row.seq, "account_id": new.account_id, "tag_key": key, "tag_value": value}
+                connection.execute(statement.INSERT_TAG, tag)
+            task = to_task(row)
             message = "accepted" if new.retry_of is None else f"accepted as a retry of {new.retry_of}"
             _LEASES.note(connection, task.id, status=_S.CREATING, attempt=0, message=message, now=now)
             if new.retry_of is not None:
@@ -139,21 +147,18 @@ class TaskStore:
         with self._database.read() as connection:
             return [to_event(row) for row in connection.execute(statement.EVENTS, {"task_id": task_id})]
 
-    def page(self, request: PageRequest, *, account_id: str, source_model_id: str | None = None) -> Page[Task]:
+    def page(self, request: PageRequest, *, account_id: str, wanted: TaskFilter = _EVERYTHING) -> Page[TaskSummary]:
         """One page of the account's tasks, in order of creation or its reverse.
+
+        It may be short, even empty, and still say where the next one begins: see ``task_pages``.
 
         Raises: InvalidMarker if the account never had a task of the marker's id.
         """
-        filtered = source_model_id is not None
-        with self._database.read() as connection:
-            rows, next_marker = read_page(
-                connection,
-                statement.TASK_PAGE[filtered, request.reverse],
-                marked=statement.MARKED_TASK,
-                request=request,
-                parameters={"account_id": account_id} | ({"source_model_id": source_model_id} if filtered else {}),
-            )
-        return Page(items=tuple(to_task(row) for row in rows), next_marker=next_marker)
+        return self._pages.read(request, wanted, account_id=account_id)
+
+    def waiting(self) -> dict[str, int]:
+        """The places of the tasks that wait for a worker, counted from 1, of all accounts; the first thousand."""
+        return self._pages.waiting()
 
     def ask_stop(self, task_id: str, *, account_id: str, now: datetime) -> TaskStatus:
         """Stop a waiting task at once; ask the worker of a running one. Asking again changes nothing.

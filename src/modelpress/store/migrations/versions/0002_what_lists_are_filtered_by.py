@@ -19,6 +19,7 @@ def upgrade() -> None:
     op.add_column("task", sa.Column("strategy", sa.Text(), server_default="Quantization", nullable=False))
     op.add_column("task", sa.Column("scheme", sa.Text(), server_default="", nullable=False))
     op.add_column("task", sa.Column("eta_seconds", sa.Integer(), nullable=True))
+    op.add_column("task", sa.Column("tags", sa.JSON(), nullable=True))
     op.add_column("task", sa.Column("retry_of", sa.Text(), nullable=True))
     op.add_column("task", sa.Column("client_token", sa.Text(), nullable=True))
     op.add_column("task", sa.Column("request_digest", sa.Text(), nullable=True))
