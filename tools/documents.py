@@ -48,8 +48,10 @@ def settings_page() -> str:
     lines += [f"| `{name}` | {_description(hint)} |" for name, hint in bucket_hints.items()]
     lines += [
         "",
-        "Two buckets exist without being named: `local` (for models people bring; open to every account) and `outputs`",
-        "(what tasks produce), both below `data`.",
+        "Three buckets exist without being named, all below `data`: `local` (for models people bring; open to every",
+        "account), `outputs` (what tasks produce) and `exports` (what is exported); in the last two each account sees",
+        "its own directory alone. Each may be put elsewhere by naming it. Exports go to `exports` and to buckets that",
+        "say `writable = true`; nothing that lies in one is ever replaced, and what was exported is never removed.",
         "",
         "## Other variables",
         "",
@@ -125,7 +127,8 @@ def api_page() -> str:
 
 
 def _action(title: str, action: Action) -> list[str]:
-    policies = "one of the two full-control policies" if action.writes else "any of the four policies"
+    full_control = action.writes or action.guarded
+    policies = "one of the two full-control policies" if full_control else "any of the four policies"
     needs = "Any signed key may call it" if action.open_to_all else f"Needs {policies}"
     lines = [f"### {title}", "", f"{needs}.", ""]
     rows = list(_fields(action.request, ""))

@@ -13,6 +13,7 @@
     ├── TaskError               why a task failed; ``reason`` is the class shown in failedReason
     │   ├── BadSource           the checkpoint cannot be read as one (AlreadyCompressed: it was quantized before)
     │   ├── Unsupported         it can be read, but not compressed as asked
+    │   ├── TargetTaken         something else lies where an export was to appear
     │   ├── DiskFull, OutOfMemory, QualityGate, WorkerLost, InternalFailure
     ├── LeaseLost               another worker holds the task now
     ├── StoreUnavailable        the database does not answer
@@ -320,7 +321,7 @@ class ModelInUse(ServiceError):
 
     def __init__(self, which: str, *, task_id: str | None) -> None:
         """``task_id`` is None for another account's, which is not told."""
-        user = "a compression task of another account" if task_id is None else f"compression task {task_id!r}"
+        user = "a task of another account" if task_id is None else f"task {task_id!r}"
         super().__init__(f"{which!r} is in use by {user}")
 
 
@@ -343,6 +344,27 @@ class IdempotentParameterMismatch(ServiceError):
             f"The request uses the same client token {client_token!r} as an earlier request, with other parameters.",
             hint="take a new token for a new task",
         )
+
+
+class ExportTargetExists(ServiceError):
+    """Something lies at the place that was named for an export, or another export is about to appear there."""
+
+    code = "ExportTargetExists"
+
+    def __init__(self, *, bucket: str, path: str) -> None:
+        super().__init__(
+            f"bucket {bucket!r} has something at {path!r} already, or another export is about to put it there",
+            hint="name another exportMeta.objectPath, or none: then it is a new one",
+        )
+
+
+class ExportUnderway(ServiceError):
+    """The version is being exported to another place than the one that is asked for."""
+
+    code = "ExportUnderway"
+
+    def __init__(self, model_id: str, *, export_id: str, place: str) -> None:
+        super().__init__(f"{model_id!r} is being exported to {place} by {export_id!r}; ask again when that has ended")
 
 
 class ModelNotSupported(ServiceError):
@@ -384,6 +406,12 @@ class DiskFull(TaskError):
     """No space was left for the output."""
 
     reason = "DiskFull"
+
+
+class TargetTaken(TaskError):
+    """Something else lies where an export was to appear."""
+
+    reason = "TargetExists"
 
 
 class OutOfMemory(TaskError):

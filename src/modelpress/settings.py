@@ -34,6 +34,9 @@ class BucketSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
     url: Annotated[str, Meta(description="where it lies: file:///absolute/path")]
     accounts: Annotated[tuple[str, ...], Meta(description="account ids that may use it; none named means all")] = ()
+    writable: Annotated[
+        bool, Meta(description="whether models may be exported into it; `exports` always is, `outputs` never")
+    ] = False
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -41,7 +44,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     data: Annotated[
         Path,
-        Meta(description="directory of the database, the buckets `local` and `outputs`, logs, keys (0700)"),
+        Meta(description="directory of the database, the buckets `local`, `outputs` and `exports`, logs, keys (0700)"),
     ]
     host: Annotated[str, Meta(description="address the server listens on")] = "127.0.0.1"
     port: Annotated[int, Meta(description="port the server listens on; 0 takes a free one", ge=0, le=65535)] = 8080
@@ -85,6 +88,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             le=876_000,
         ),
     ] = 24.0
+    export_bucket: Annotated[
+        str, Meta(description="bucket that models are exported into where the request names none", min_length=1)
+    ] = "exports"
     log_level: Annotated[
         str, Meta(description="debug, info, warning or error", pattern="^(debug|info|warning|error)$")
     ] = "info"

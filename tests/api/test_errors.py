@@ -60,6 +60,23 @@ def _one_token_for_two_wishes(account: Account) -> Reply:
     return account.post("CreateModelCompTask", body | {"name": "other"})
 
 
+def _export_to_a_place_that_is_taken(account: Account) -> Reply:
+    _, model_id = account.make_world()
+    account.call("CreateModelExportTask", {"modelId": model_id})
+    place = account.call("DescribeModelExportTask", {"modelId": model_id})["objectPath"]
+    (account.server.settings.data / "exports" / place).mkdir(parents=True)
+    another = account.import_model(account.make_set("another"))
+    return account.post("CreateModelExportTask", {"modelId": another, "exportMeta": {"objectPath": place}})
+
+
+def _export_to_two_places_at_once(account: Account) -> Reply:
+    _, model_id = account.make_world()
+    account.call("CreateModelExportTask", {"modelId": model_id})
+    account_id = account.call("DescribeModelExportTask", {"modelId": model_id})["objectPath"].partition("/")[0]
+    body = {"modelId": model_id, "exportMeta": {"objectPath": f"{account_id}/another"}}
+    return account.post("CreateModelExportTask", body)
+
+
 #: What to do to meet the error of this number.
 TRIGGERS: dict[int, Callable[[Account], Reply]] = {
     400001: lambda account: account.post("CreateModelCompTask", {}),
@@ -84,6 +101,8 @@ TRIGGERS: dict[int, Callable[[Account], Reply]] = {
     409001: _cancel_twice,
     409002: _delete_source_of_waiting_task,
     409003: _same_name_twice,
+    409004: _export_to_a_place_that_is_taken,
+    409005: _export_to_two_places_at_once,
     400010: lambda account: send_bytes(account.server.address, b"BREW / HTTP/1.1\r\n\r\n"),
     413001: lambda account: account.send(TARGET, b" " * (account.server.settings.body_bytes + 1)),
     431001: lambda account: account.send(TARGET, b"{}", more_headers=[("x-filler", "x" * LARGEST_HEAD_BYTES)]),

@@ -74,6 +74,8 @@ def expected(vector: dict[str, Any]) -> str | None:
         "DeleteModelSet": "NoSuchModelSet",
         "DescribeModel": "NoSuchModel",
         "DeleteModel": "NoSuchModel",
+        "CreateModelExportTask": "NoSuchModel",
+        "DescribeModelExportTask": "NoSuchModel",
     }.get(action, "NoSuchModelCompTask")
 
 

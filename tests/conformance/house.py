@@ -58,6 +58,11 @@ class House:
         )
         return self.services.tasks.create(self.caller, request)
 
+    def import_from(self, location: Location) -> ModelVersion:
+        """A new version of what lies there."""
+        request = ImportRequest(set_id=self.model_set.id, location=location)
+        return self.services.models.import_version(self.caller, request)
+
     def claim(self) -> Assignment:
         """What a worker gets, which must be something."""
         assignment = self.services.work.claim("worker")

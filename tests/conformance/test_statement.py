@@ -12,14 +12,28 @@ from sqlalchemy.sql import operators, visitors
 from sqlalchemy.sql.elements import BinaryExpression, ClauseElement, ColumnElement, UnaryExpression
 from sqlalchemy.sql.selectable import Select
 
-from modelpress.store import key_statement, model_statement, task_page_statement, task_statement, webhook_statement
+from modelpress.store import (
+    export_statement,
+    key_statement,
+    model_statement,
+    task_page_statement,
+    task_statement,
+    webhook_statement,
+)
 from modelpress.store.database import Database
 from modelpress.store.table import task, task_tag
 from modelpress.store.task_page_statement import Arm, Shape, end_of_look, page_of
 from tests.conformance.scene import RECIPE, Scene
 
 #: All modules of statements.
-MODULES = (key_statement, model_statement, task_page_statement, task_statement, webhook_statement)
+MODULES = (
+    key_statement,
+    model_statement,
+    task_page_statement,
+    task_statement,
+    webhook_statement,
+    export_statement,
+)
 _ORDERING = {operators.lt, operators.le, operators.gt, operators.ge}
 
 
@@ -211,6 +225,21 @@ def test_a_look_into_the_outbox_is_one_range_of_an_index_and_nothing_is_sorted(
     assert index in plan
     for costly in ("SCAN", "Seq Scan", "Sort", "TEMP B-TREE"):
         assert costly not in plan, plan
+
+
+def test_exports_are_looked_for_by_their_indexes(crowded: Scene) -> None:
+    claim = export_statement.CLAIM[crowded.database.dialect]
+    now = crowded.clock()
+    of_model = {"account_id": crowded.account_id, "model_id": crowded.source.id}
+    plans = {
+        "ix_export_task_open": plan_of(crowded.database, claim, holding="worker", now=now, until=now),
+        "_export_task_open_": plan_of(crowded.database, export_statement.OPEN_EXPORT, **of_model),
+        "ix_export_task_model": plan_of(crowded.database, export_statement.NEWEST_EXPORT, **of_model),
+    }
+    for index, plan in plans.items():
+        assert index in plan
+        assert "Sort" not in plan
+        assert "TEMP B-TREE" not in plan
 
 
 def _statements() -> list[tuple[str, ClauseElement]]:

@@ -132,6 +132,7 @@ def test_a_url_may_quote_what_a_path_may_hold(tmp_path: Path) -> None:
 def test_the_default_buckets_are_made_for_their_owner_alone(tmp_path: Path) -> None:
     Buckets(Settings(data=tmp_path / "data"))
     assert {entry.name: oct(entry.stat().st_mode & 0o777) for entry in (tmp_path / "data").iterdir()} == {
+        "exports": "0o700",
         "local": "0o700",
         "outputs": "0o700",
     }

@@ -23,6 +23,8 @@ class Action:
     request: type[wire.Request]
     run: Callable[[Services, Caller, Any], Outcome]
     writes: bool
+    #: Needs a full-control policy, as is documented, although it only reads.
+    guarded: bool = False
     quick: bool = False
     #: Of a quick action, the requests that are not.
     slow_when: Callable[[Any], bool] | None = None

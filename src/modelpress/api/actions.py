@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from modelpress.api.export_actions import EXPORT_ACTIONS
 from modelpress.api.model_actions import MODEL_ACTIONS, V1_ROUTES
 from modelpress.api.scheme_actions import SCHEME_ACTIONS
 from modelpress.api.task_actions import TASK_ACTIONS
@@ -9,4 +10,4 @@ from modelpress.api.task_actions import TASK_ACTIONS
 __all__ = ["ACTIONS", "V1_ROUTES"]
 
 #: The actions of ``/v2/model`` by name.
-ACTIONS = {action.name: action for action in (*TASK_ACTIONS, *SCHEME_ACTIONS, *MODEL_ACTIONS)}
+ACTIONS = {action.name: action for action in (*TASK_ACTIONS, *SCHEME_ACTIONS, *MODEL_ACTIONS, *EXPORT_ACTIONS)}

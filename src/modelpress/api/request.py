@@ -56,7 +56,7 @@ def authorise(caller: Caller, action: Action) -> None:
 
     Raises: AccessDenied.
     """
-    allowed = action.open_to_all or (caller.may_write() if action.writes else caller.may_read())
+    allowed = action.open_to_all or (caller.may_write() if action.writes or action.guarded else caller.may_read())
     if not allowed:
         raise AccessDenied(action.name)
 

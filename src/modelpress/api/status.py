@@ -79,6 +79,8 @@ ROWS: dict[type[errors.ServiceError], ErrorRow] = dict(
         _row(errors.TaskStatusConflict, 409, 1, "the task's status does not allow this"),
         _row(errors.ModelInUse, 409, 2, "a task that is not final reads or fills the model"),
         _row(errors.NameConflict, 409, 3, "the account has a model set of this name"),
+        _row(errors.ExportTargetExists, 409, 4, "something lies, or is about to appear, where an export was to go"),
+        _row(errors.ExportUnderway, 409, 5, "the version is being exported to another place"),
         _row(errors.EntityTooLarge, 413, 1, "the body is over the limit"),
         _row(
             errors.RequestLimitExceeded,

@@ -193,6 +193,25 @@ class ModelId(Request, frozen=True, kw_only=True):
     model_id: Annotated[Id, Meta(description="the model version")]
 
 
+class ExportMeta(Request, frozen=True, kw_only=True):
+    """Where an export goes (ours)."""
+
+    bucket: Annotated[
+        Word | None, Meta(description="name of a bucket that may be written to; a setting where absent")
+    ] = None
+    object_path: Annotated[
+        Annotated[str, Meta(max_length=1024)] | None,
+        Meta(description="the directory to make below its root; where absent, one of the export's own"),
+    ] = None
+
+
+class CreateExport(Request, frozen=True, kw_only=True):
+    """CreateModelExportTask."""
+
+    model_id: Annotated[Id, Meta(description="the model version")]
+    export_meta: Annotated[ExportMeta | None, Meta(description="where to; ours")] = None
+
+
 class ModelVersionId(Request, frozen=True, kw_only=True):
     """The V1 route modelVersionDetail."""
 

@@ -85,7 +85,7 @@ def worker(
     from modelpress.worker.supervisor import Supervisor
 
     with open_services(settings) as services, Courier(services.webhooks):
-        supervisor = Supervisor([services.work], settings)
+        supervisor = Supervisor([services.work, services.export_work], settings)
 
         def leave(_number: int, _frame: FrameType | None) -> None:
             supervisor.leave()

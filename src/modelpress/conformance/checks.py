@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from modelpress.conformance.authentication_check import AUTHENTICATION_CHECKS
 from modelpress.conformance.envelope_check import ENVELOPE_CHECKS
+from modelpress.conformance.export_check import EXPORT_CHECKS
 from modelpress.conformance.filter_check import FILTER_CHECKS
 from modelpress.conformance.form_check import answer_check, request_checks
 from modelpress.conformance.model_check import MODEL_CHECKS
@@ -19,6 +20,7 @@ CHECKS = (
     # Models first: they make what the lists' pages are made of.
     *MODEL_CHECKS,
     *SYSTEM_CHECKS,
+    *EXPORT_CHECKS,
     *TASK_CHECKS,
     *FILTER_CHECKS,
     *(made for table in _OFFERED for made in request_checks(table)),

@@ -41,6 +41,10 @@ AUTHENTICATION = Document(title="鉴权认证", url="https://cloud.baidu.com/doc
 BCE_ERRORS = Document(
     title="BCE error codes", url="https://cloud.baidu.com/doc/Reference/s/Bjz3uz3qj", date="2019-08-13"
 )
+CREATE_EXPORT = Document(
+    title="创建模型版本导出任务", url="https://cloud.baidu.com/doc/qianfan/s/Wmh4sv34z", date="2025-10-29"
+)
+DESCRIBE_EXPORT = Document(title="获取模型版本打包导出任务", url=f"{_API}/wmniloeoc", date="2026-04-03")
 #: Of what no document has.
 OURS = Document(title="modelpress", url="docs/api.md", date="undated")
 SDK = Document(title="SDK source", url="https://github.com/baidubce/bce-qianfan-sdk", date="2025-12-12")

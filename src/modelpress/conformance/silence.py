@@ -198,6 +198,37 @@ POINTS = (
         here="409 `ModelInUse`; whose task it is, is not told",
     ),
     Point(
+        action="DescribeModelExportTask",
+        point="an export that failed (the page's introduction leaves failed ones out, its `status` has `Fail`)",
+        here="the newest export is told, with `Fail` and `failedReason`, until there is a newer one",
+    ),
+    Point(
+        action="DescribeModelExportTask",
+        point="what is exported, and what `fileName`, `fileType`, `md5` and `fileSize` are of",
+        here="the model's directory as it is, for a packed one every loader would have to unpack: its name, "
+        "`directory`, the MD5 of its `manifest.sha256` (which `sha256sum -c` reads), and the bytes of all other files",
+    ),
+    Point(
+        action="DescribeModelExportTask",
+        point="`downloadUrl`",
+        here="`bucket:objectPath`: a place, not an address; nothing serves files over HTTP here",
+    ),
+    Point(
+        action="DescribeModelExportTask",
+        point="a version that was never exported",
+        here="`hasRecord` is false, and nothing else is told",
+    ),
+    Point(
+        action="CreateModelExportTask",
+        point="exporting a version that is being exported",
+        here="the id of the one that is going on; with another `exportMeta`, 409 `ExportUnderway`",
+    ),
+    Point(
+        action="DeleteModel",
+        point="deleting a version that is being exported",
+        here="409 `ModelInUse`",
+    ),
+    Point(
         action="modelVersionDetail",
         point="`log_id` of the old API",
         here="a string as in the newer samples (the first 32 bits of `requestId`), beside `requestId` and "

@@ -13,6 +13,7 @@ MODEL_SET = "am-"
 ACCOUNT = "acc-"
 USER = "usr-"
 DELIVERY = "whd-"
+EXPORT = "amx-"
 
 
 def new_id(prefix: str) -> str:

@@ -60,6 +60,9 @@ class Location:
     bucket: str
     path: str
 
+    def __str__(self) -> str:
+        return f"{self.bucket}:{self.path}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelVersion:

@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from modelpress.errors import SettingsError
 from modelpress.service.access import AccessService
 from modelpress.service.clock import Clock, system_clock
+from modelpress.service.exports import ExportService, ExportWork
 from modelpress.service.models import ModelService
 from modelpress.service.tasks import TaskService
 from modelpress.service.webhooks import WebhookService
 from modelpress.service.work import WorkService
 from modelpress.settings import Settings
 from modelpress.storage.bucket import Buckets
+from modelpress.storage.export_place import ExportPlaces
 from modelpress.store.store import open_store
 
 
@@ -28,6 +30,8 @@ class Services:
     tasks: TaskService
     work: WorkService
     webhooks: WebhookService
+    exports: ExportService
+    export_work: ExportWork
     #: Whether an indexed read is so cheap that it may run on an event loop.
     answers_fast: bool
     clock: Clock
@@ -41,14 +45,17 @@ def open_services(settings: Settings, *, clock: Clock = system_clock) -> Iterato
     """
     _make_data_directory(settings)
     store = open_store(settings)
-    buckets = Buckets(settings)
     try:
+        buckets = Buckets(settings)
+        places = ExportPlaces(buckets, default_bucket=settings.export_bucket)
         yield Services(
             access=AccessService(store.keys, clock=clock),
             models=ModelService(store.models, buckets, clock=clock),
             tasks=TaskService(store.tasks, store.models, buckets, clock=clock),
             work=WorkService(store.tasks, store.models, buckets, settings=settings, clock=clock),
             webhooks=WebhookService(store.webhooks, clock=clock),
+            exports=ExportService(store.exports, store.models, buckets, places, clock=clock),
+            export_work=ExportWork(store.exports, buckets, places, settings=settings, clock=clock),
             answers_fast=store.answers_fast,
             clock=clock,
         )

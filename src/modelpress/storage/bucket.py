@@ -1,7 +1,8 @@
 """Local buckets: a name, a root directory, and the accounts that may use it.
 
-Two exist without being named in the settings, both under the data directory: ``local``, for models people bring, and
-``outputs``, for those we make. In ``outputs`` every account sees its own directory alone.
+Three exist without being named in the settings, all under the data directory: ``local``, for models people bring,
+``outputs``, for those we make, and ``exports``, for copies that people take away. In the last two every account sees
+its own directory alone.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from modelpress.settings import BucketSettings, Settings
 
 LOCAL = "local"
 OUTPUTS = "outputs"
+EXPORTS = "exports"
 _STAGING = ".staging"
 _REMOVED = ".removed-"
 _LOGS = ".logs"
@@ -37,11 +39,18 @@ class Buckets:
     """The buckets of these settings."""
 
     def __init__(self, settings: Settings) -> None:
-        defaults = {name: BucketSettings(url=(settings.data / name).as_uri()) for name in (LOCAL, OUTPUTS)}
+        defaults = {name: BucketSettings(url=(settings.data / name).as_uri()) for name in (LOCAL, OUTPUTS, EXPORTS)}
         named = defaults | settings.buckets
         self._roots = {name: _root(name, bucket.url) for name, bucket in named.items()}
         self._accounts = {name: frozenset(bucket.accounts) for name, bucket in named.items()}
-        for name in (LOCAL, OUTPUTS):
+        if named[OUTPUTS].writable:
+            raise SettingsError(
+                f"bucket {OUTPUTS!r} cannot be writable",
+                hint="only tasks put models there, and files of deleted ones are removed",
+            )
+        #: The buckets that exports may go to.
+        self.writable = frozenset({EXPORTS} | {name for name, bucket in named.items() if bucket.writable})
+        for name in (LOCAL, OUTPUTS, EXPORTS):
             self._roots[name].mkdir(parents=True, exist_ok=True, mode=0o700)
 
     def find(self, location: Location, *, account_id: str) -> Directory:
@@ -50,13 +59,10 @@ class Buckets:
         Raises: NoSuchBucket, also for one the account may not use; NoSuchObject where no directory is, and for another
         account's output; InvalidRequest for a path that leaves the bucket.
         """
-        root = self._roots.get(location.bucket)
-        allowed = self._accounts.get(location.bucket, frozenset())
-        if root is None or (allowed and account_id not in allowed):
-            raise NoSuchBucket(location.bucket)
-        relative = _relative(location.path)
+        root = self.root_for(location.bucket, account_id=account_id)
+        relative = below_root(location.path, field="importMeta.objectPath")
         missing = NoSuchObject(bucket=location.bucket, path=location.path)
-        if location.bucket == OUTPUTS and relative.parts[:1] != (account_id,):
+        if location.bucket in (OUTPUTS, EXPORTS) and relative.parts[:1] != (account_id,):
             raise missing
         try:
             path = Path(os.path.realpath(root / relative))  # Path.resolve answers a loop of links by RuntimeError
@@ -66,6 +72,16 @@ class Buckets:
         if not found:
             raise missing
         return Directory(path=path, root=root)
+
+    def root_for(self, bucket: str, *, account_id: str) -> Path:
+        """A bucket's root directory.
+
+        Raises: NoSuchBucket, also for one the account may not use.
+        """
+        allowed = self._accounts.get(bucket, frozenset())
+        if allowed and account_id not in allowed:
+            raise NoSuchBucket(bucket)
+        return self.root(bucket)
 
     def root(self, bucket: str) -> Path:
         """A bucket's root directory.
@@ -82,7 +98,7 @@ class Buckets:
 
     def path(self, location: Location) -> Path:
         """The path of a location, whether there is something or not."""
-        return self._roots[location.bucket] / _relative(location.path)
+        return self._roots[location.bucket] / below_root(location.path, field="objectPath")
 
     def staging(self, task_id: str) -> Path:
         """A task's folder of finished but unpublished shards; beside the outputs, so that one rename publishes it."""
@@ -144,11 +160,14 @@ def _root(name: str, url: str) -> Path:
     return Path(unquote(parts.path))
 
 
-def _relative(path: str) -> PurePosixPath:
-    """``path`` below a bucket's root; a slash in front or behind is allowed, since documented samples have it."""
+def below_root(path: str, *, field: str) -> PurePosixPath:
+    """``path`` below a bucket's root; a slash in front or behind is allowed, since documented samples have it.
+
+    Raises: InvalidRequest naming ``field``.
+    """
     relative = PurePosixPath(path.strip("/"))
     if not relative.parts or ".." in relative.parts or "\0" in path:
-        raise InvalidRequest("importMeta.objectPath", f"{path!r} is not a path below the bucket's root")
+        raise InvalidRequest(field, f"{path!r} is not a path below the bucket's root")
     if relative.parts[0].startswith("."):
-        raise InvalidRequest("importMeta.objectPath", f"{path!r} begins with a dot")
+        raise InvalidRequest(field, f"{path!r} begins with a dot")
     return relative

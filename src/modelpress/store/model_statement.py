@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Select, and_, bindparam, case, exists, func, insert, or_, select, update
+from sqlalchemy import Select, and_, bindparam, case, exists, func, insert, or_, select, union_all, update
 
 from modelpress.store.page_statement import page
-from modelpress.store.table import OPEN_TASK, model_set, model_version, task
+from modelpress.store.table import OPEN_TASK, export_task, model_set, model_version, task
 
 #: The condition of the indexes of shared sets; with other words they are not used.
 _shared = and_(model_set.c.shared_at.is_not(None), model_set.c.unshared_at.is_(None), model_set.c.deleted_at.is_(None))
@@ -97,23 +97,24 @@ MARK_FILES_REMOVED = (
     update(model_version).where(model_version.c.id == bindparam("model_id")).values(files_removed_at=bindparam("now"))
 )
 
-#: A task that is not final and reads or fills what is to be deleted.
-USER_OF_VERSION = (
-    select(task.c.id, task.c.account_id)
-    .where(OPEN_TASK, task.c.source_model_id == bindparam("model_id"))
-    .order_by(task.c.seq)
-    .limit(1)
-)
-USER_OF_SET = (
+#: A task or an export that is not final and reads or fills what is to be deleted.
+USER_OF_VERSION = union_all(
+    select(task.c.id, task.c.account_id).where(OPEN_TASK, task.c.source_model_id == bindparam("model_id")),
+    select(export_task.c.id, export_task.c.account_id).where(
+        OPEN_TASK, export_task.c.model_id == bindparam("model_id")
+    ),
+).limit(1)
+USER_OF_SET = union_all(
     select(task.c.id, task.c.account_id)
     .join(model_version, model_version.c.id == task.c.source_model_id)
     .where(
         OPEN_TASK,
         or_(task.c.model_set_id == bindparam("set_id"), model_version.c.set_id == bindparam("set_id")),
-    )
-    .order_by(task.c.seq)
-    .limit(1)
-)
+    ),
+    select(export_task.c.id, export_task.c.account_id)
+    .join(model_version, model_version.c.id == export_task.c.model_id)
+    .where(OPEN_TASK, model_version.c.set_id == bindparam("set_id")),
+).limit(1)
 
 MARKED_SET = select(model_set.c.seq).where(
     model_set.c.id == bindparam("marker"), model_set.c.account_id == bindparam("account_id")

@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import Row
 
+from modelpress.domain.export import Exported, ExportTask
 from modelpress.domain.model import Location, ModelSet, ModelVersion, SourceType, VersionName
 from modelpress.domain.recipe import recipe_from_json
 from modelpress.domain.task import Statistics, Task, TaskEvent, TaskStatus
@@ -86,4 +87,29 @@ def to_set(row: Row[Any], versions: tuple[VersionName, ...]) -> ModelSet:
         modified_at=row.modified_at,
         description=row.description or "",
         versions=versions,
+    )
+
+
+def to_export(row: Row[Any]) -> ExportTask:
+    """A row of ``export_task``."""
+    exported = None
+    if row.manifest_sha256 is not None:
+        exported = Exported(
+            size_bytes=row.bytes_total, manifest_sha256=row.manifest_sha256, manifest_md5=row.manifest_md5
+        )
+    return ExportTask(
+        id=row.id,
+        account_id=row.account_id,
+        model_id=row.model_id,
+        location=Location(bucket=row.bucket, path=row.path),
+        status=TaskStatus(row.status),
+        reason=row.reason,
+        attempt=row.attempt,
+        barren_attempts=row.barren_attempts,
+        bytes_done=row.bytes_done,
+        bytes_total=row.bytes_total,
+        exported=exported,
+        created_at=row.created_at,
+        started_at=row.started_at,
+        finished_at=row.finished_at,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from modelpress.settings import Settings
 from modelpress.store.database import Database
+from modelpress.store.export_store import ExportStore
 from modelpress.store.key_store import KeyStore
 from modelpress.store.model_store import ModelStore
 from modelpress.store.secret import SecretBox, load_master_key
@@ -18,6 +19,7 @@ class Store:
         self._database = database
         self.tasks = TaskStore(database)
         self.models = ModelStore(database)
+        self.exports = ExportStore(database)
         self.keys = KeyStore(database, box)
         self.webhooks = WebhookStore(database, box)
 

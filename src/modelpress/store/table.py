@@ -294,3 +294,61 @@ Index(
 )
 Index("ix_webhook_delivery_account", webhook_delivery.c.account_id, webhook_delivery.c.seq)
 Index("ix_webhook_delivery_created", webhook_delivery.c.created_at)
+
+export_task = Table(
+    "export_task",
+    metadata,
+    _seq(),
+    Column("id", Text, nullable=False, unique=True),
+    Column("account_id", Text, ForeignKey("account.id"), nullable=False),
+    Column("model_id", Text, ForeignKey("model_version.id"), nullable=False),
+    Column("bucket", Text, nullable=False),
+    Column("path", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("reason", Text, nullable=False, server_default=""),
+    Column("attempt", Integer, nullable=False, server_default="0"),
+    Column("barren_attempts", Integer, nullable=False, server_default="0"),
+    Column("holder", Text),
+    Column("lease_until", Instant),
+    Column("bytes_done", BigInteger, nullable=False, server_default="0"),
+    Column("bytes_total", BigInteger, nullable=False, server_default="0"),
+    Column("manifest_sha256", Text),
+    Column("manifest_md5", Text),
+    Column("created_at", Instant, nullable=False),
+    Column("started_at", Instant),
+    Column("finished_at", Instant),
+    CheckConstraint(f"status IN ({_quoted(frozenset(TaskStatus))})", name="status"),
+    sqlite_autoincrement=True,
+)
+Index("ix_export_task_open", export_task.c.seq, sqlite_where=OPEN_TASK, postgresql_where=OPEN_TASK)
+Index("ix_export_task_model", export_task.c.account_id, export_task.c.model_id, export_task.c.seq)
+# One at a time of an account and a version, which is what asking again means; and one at a time into a place.
+Index(
+    "uq_export_task_open_model",
+    export_task.c.account_id,
+    export_task.c.model_id,
+    unique=True,
+    sqlite_where=OPEN_TASK,
+    postgresql_where=OPEN_TASK,
+)
+Index(
+    "uq_export_task_open_place",
+    export_task.c.bucket,
+    export_task.c.path,
+    unique=True,
+    sqlite_where=OPEN_TASK,
+    postgresql_where=OPEN_TASK,
+)
+
+export_event = Table(
+    "export_event",
+    metadata,
+    _seq(),
+    Column("task_id", Text, ForeignKey("export_task.id"), nullable=False),
+    Column("at", Instant, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("message", Text, nullable=False),
+    sqlite_autoincrement=True,
+)
+Index("ix_export_event_task", export_event.c.task_id, export_event.c.seq)

@@ -1,97 +1,27 @@
-"""The process of one attempt: reads what to do from standard input, tells of it on a pipe, knows no database.
-
-Messages, one JSON object a line: ``{"progress": {…}}``, last ``{"done": {…}}`` or ``{"failed": "Class: sentence"}``.
-SIGTERM ends it at once, also inside native code, since every file it finishes appears by one rename.
-"""
+"""The process of one attempt at a compression task; see ``process.py``."""
 
 from __future__ import annotations
 
-import argparse
-import json
-import os
-import signal
 import sys
-import time
-import traceback
-from contextlib import suppress
 from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from modelpress.domain.recipe import recipe_from_json
-from modelpress.domain.task import Progress
-from modelpress.errors import InternalFailure, OutOfMemory, TaskError
-from modelpress.runners.parent import die_with_parent
-from modelpress.storage.log import log_line
-
-#: Progress is told at most this often, except when a shard was finished.
-_TELL_SECONDS = 0.1
+from modelpress.worker.process import Reporter, run, say
 
 
-class _Reporter:
-    """Writes messages to the supervisor, progress not too often."""
-
-    def __init__(self, descriptor: int) -> None:
-        self._out = os.fdopen(descriptor, "w", buffering=1, encoding="utf-8")
-        self._told_at = float("-inf")
-        self._shards_told = -1
-
-    def progress(self, progress: Progress) -> None:
-        now = time.monotonic()
-        if progress.shards_done == self._shards_told and now - self._told_at < _TELL_SECONDS:
-            return
-        self._told_at, self._shards_told = now, progress.shards_done
-        self.tell("progress", asdict(progress))
-
-    def tell(self, kind: str, content: object) -> None:
-        self._out.write(json.dumps({kind: content}) + "\n")
-
-
-def _say(text: str) -> None:
-    """One line of the task's log, which is this process's standard error."""
-    with suppress(OSError):  # a full disk is told of where the work meets it
-        os.write(2, log_line(text, now=datetime.now(UTC)))
-
-
-def _fail(reporter: _Reporter, exc: TaskError) -> None:
-    _say(f"failed: {exc.failed_reason()}")
-    reporter.tell("failed", exc.failed_reason())
-
-
-def _work(spec: dict[str, Any], reporter: _Reporter) -> None:
+def _work(spec: dict[str, Any], reporter: Reporter) -> None:
     from modelpress.tensors.folder import LocalFolder  # after the asking to die with the parent: numpy takes a while
     from modelpress.worker.press import press
 
     folder = LocalFolder(Path(spec["source"]), within=Path(spec["root"]))
     recipe = recipe_from_json(spec["recipe"])
     _, statistics = press(
-        folder, recipe, Path(spec["staging"]), report=reporter.progress, threads=spec["threads"] or None, say=_say
+        folder, recipe, Path(spec["staging"]), report=reporter.progress, threads=spec["threads"] or None, say=say
     )
     reporter.tell("done", asdict(statistics))
 
 
-def main() -> int:
-    """Run one attempt; 0 when it is done, 1 when it failed and said why."""
-    parser = argparse.ArgumentParser(prog="python -m modelpress.worker.attempt")
-    parser.add_argument("--parent", type=int, required=True, help="number of the supervisor's process")
-    parser.add_argument("--report", type=int, required=True, help="file descriptor for messages")
-    arguments = parser.parse_args()
-    die_with_parent(arguments.parent, by=signal.SIGKILL)
-    reporter = _Reporter(arguments.report)
-    try:
-        _work(json.load(sys.stdin), reporter)
-    except TaskError as exc:
-        _fail(reporter, exc)
-    except MemoryError:
-        _fail(reporter, OutOfMemory("the work did not fit into memory"))
-    except Exception:  # the outermost loop of the worker's process: the trace belongs in the task's log
-        traceback.print_exc()
-        _fail(reporter, InternalFailure("a bug of modelpress; the task's log has the trace"))
-    else:
-        return 0
-    return 1
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(_work))

@@ -141,7 +141,7 @@ def server(tmp_path: Path) -> Iterator[RunningServer]:
 @pytest.fixture
 def worker(server: RunningServer) -> Iterator[None]:
     """A worker for ``server``."""
-    supervisor = Supervisor([server.services.work], server.settings)
+    supervisor = Supervisor([server.services.work, server.services.export_work], server.settings)
     thread = threading.Thread(target=supervisor.run)
     thread.start()
     try:
