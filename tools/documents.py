@@ -12,7 +12,7 @@ import msgspec
 import typer
 from msgspec import Meta
 
-from modelpress.api import status
+from modelpress.api import sdk_error, status
 from modelpress.api.action import Action
 from modelpress.api.actions import ACTIONS, V1_ROUTES
 from modelpress.cli.main import app
@@ -208,16 +208,22 @@ def _type_name(hint: Any) -> str:
 def errors_page() -> str:
     """docs/errors.md."""
     rows = [*status.ROWS.values(), *status.OTHERS]
+    sdks = list(sdk_error.RAISED)
     lines = [
         "# Errors",
         MADE,
         "",
-        "| HTTP | `code` | `error_code` | when |",
-        "|---|---|---|---|",
-        *(f"| {row.status} | `{row.code}` | {row.number} | {row.when} |" for row in rows),
+        "The last columns are what a caller of each official SDK gets. Python and Node: seen with the SDK itself, for",
+        "every row. Go and Java: what the SDK is known to make of such a reply, held against every reply. Each has",
+        "`code`, `message` and `error_code` in its text; Go's `*APIError` has the last two alone.",
         "",
+        "| HTTP | `code` | `error_code` | when | " + " | ".join(sdks) + " |",
+        "|---|---|---|---|" + "---|" * len(sdks),
     ]
-    return "\n".join(lines)
+    for row in rows:
+        shown = " | ".join(sdk_error.shown_by(sdk, row) for sdk in sdks)
+        lines.append(f"| {row.status} | `{row.code}` | {row.number} | {row.when} | {shown} |")
+    return "\n".join([*lines, ""])
 
 
 def commands_page() -> str:
