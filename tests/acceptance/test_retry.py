@@ -6,6 +6,7 @@ import pytest
 
 from tests.acceptance.checkpoint import file_hashes
 from tests.acceptance.conftest import SLOW, MakeServer, Sample
+from tests.acceptance.server import await_outside
 
 pytestmark = pytest.mark.slow
 
@@ -16,6 +17,7 @@ def test_a_retry_goes_on_from_the_finished_shards_to_the_bytes_of_an_undisturbed
     server = make_server(environment=SLOW)
     model = server.register(large.directory, name="large")
     old = server.create_task(model, weight=large.weight)
+    await_outside(lambda: server.task(old).get("etaSeconds"), what="the remaining time was measured")
     server.await_staged_bytes(old, large.output_bytes // 2)
     server.call("CancelModelCompTask", {"modelCompTaskId": old})
     assert server.await_status(old, "stopped", "succeeded")["status"] == "stopped"
