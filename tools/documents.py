@@ -133,17 +133,17 @@ def _action(title: str, action: Action) -> list[str]:
     lines = [f"### {title}", "", f"{needs}.", ""]
     rows = list(_fields(action.request, ""))
     lines += ["| field of the body | type | required | |", "|---|---|---|---|", *rows, ""] if rows else []
-    return [*lines, *_result(get_type_hints(action.run)["return"])]
+    return [*lines, *_result(get_type_hints(action.run)["return"], tells=action.tells)]
 
 
-def _result(kind: Any) -> list[str]:
-    """What a success carries in ``result``."""
+def _result(kind: Any, *, tells: str) -> list[str]:
+    """What a success carries in ``result``; ``tells`` where that is a string."""
     if kind is NoReturn:
         return ["Always answers with an error.", ""]
     if kind is type(None):
         return ["A success has no `result`.", ""]
     if kind is str:
-        return ["`result` is the new id, a string.", ""]
+        return [f"`result` is {tells}.", ""]
     if not (isinstance(kind, type) and issubclass(kind, msgspec.Struct)):
         return ["`result` is an empty object.", ""]
     rows = list(_result_fields(kind, "result."))
@@ -189,6 +189,8 @@ def _type_name(hint: Any) -> str:
     text = str(hint)
     if "StatusWords" in text:
         return "string or list of strings"
+    if "UploadedFile" in text:
+        return "file"
     if "tuple" in text:
         return "list of objects" if _struct_in(hint) else "list of strings"
     names = {

@@ -72,7 +72,7 @@ def test_any_json_for_a_field(anyone: Account, data: st.DataObject, target: str,
 def test_any_path_for_an_import(anyone: Account, path: str) -> None:
     body = copy.deepcopy(BODIES["CreateCustomModel"])
     body["modelSetId"] = anyone.call("DescribeModelSet", {"modelSetName": "set"})["modelSetId"]
-    body["importMeta"]["objectPath"] = path
+    body["importMeta"] = {"bucket": "local", "objectPath": path}
     anyone.post("CreateCustomModel", body).checked()
 
 

@@ -10,6 +10,7 @@ import pytest
 from msgspec.inspect import (
     BoolType,
     CustomType,
+    DataclassType,
     DictType,
     FloatType,
     IntType,
@@ -41,6 +42,7 @@ _KINDS: dict[type[Type], set[str]] = {
     FloatType: {"number"},
     StructType: {"object"},
     DictType: {"object"},
+    DataclassType: {"file"},
 }
 _CUSTOM = {Whole: {"integer"}, NameText: {"string"}, StatusWords: {"string or strings"}}
 

@@ -36,6 +36,8 @@ DOCUMENTED: dict[str, frozenset[Policy] | None] = {
     # These two only read, yet their pages ask for one of the full-control policies.
     "DescribeModelExportTask": _WRITERS,
     "DescribeModelSystemAdvancedConf": _WRITERS,
+    "DescribeModelCustomAdvancedConf": _ANY,
+    "CreateModelCustomConf": _WRITERS,
     # The pages of these have no section on permissions. What all accounts share, every key reads; of the old API, what
     # reads, reads, and what writes, writes.
     "DescribeSystemModelSets": None,

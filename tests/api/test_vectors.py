@@ -69,6 +69,8 @@ def expected(vector: dict[str, Any]) -> str | None:
     return {
         "CreateCustomModelSet": None,
         "DescribeSystemModelSets": None,
+        "DescribeModelSystemAdvancedConf": None,
+        "DescribeModelCustomAdvancedConf": "NoSuchModel",
         "CreateCustomModel": "InappropriateJSON",  # the capture's importMeta is {"x": 1}
         "DescribeModelSet": "NoSuchModelSet",
         "DeleteModelSet": "NoSuchModelSet",

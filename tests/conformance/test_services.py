@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -44,7 +45,7 @@ def stranger(house: House) -> House:
     return make_house(house.services, house.settings, house.clock, account="theirs")
 
 
-def _import(house: House, path: str, *, bucket: str = "local", **more: str) -> ImportRequest:
+def _import(house: House, path: str, *, bucket: str = "local", **more: Any) -> ImportRequest:
     return ImportRequest(set_id=house.model_set.id, location=Location(bucket=bucket, path=path), **more)
 
 

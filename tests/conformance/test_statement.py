@@ -18,6 +18,7 @@ from modelpress.store import (
     model_statement,
     task_page_statement,
     task_statement,
+    template_statement,
     webhook_statement,
 )
 from modelpress.store.database import Database
@@ -33,6 +34,7 @@ MODULES = (
     task_statement,
     webhook_statement,
     export_statement,
+    template_statement,
 )
 _ORDERING = {operators.lt, operators.le, operators.gt, operators.ge}
 

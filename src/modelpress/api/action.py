@@ -32,6 +32,10 @@ class Action:
     open_to_all: bool = False
     #: Whether it is a route of the old API, whose answers carry ``log_id``.
     old: bool = False
+    #: Whether its body is multipart/form-data instead of JSON.
+    multipart: bool = False
+    #: What a result that is a string holds.
+    tells: str = "the new id, a string"
 
 
 def page_request(request: wire.PageForm) -> PageRequest:

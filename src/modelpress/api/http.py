@@ -23,7 +23,7 @@ from modelpress.api.action import Action
 from modelpress.api.actions import ACTIONS, V1_ROUTES
 from modelpress.api.answer import Answer, error_answer, refusal_answer, success_answer
 from modelpress.api.rate import RateLimit
-from modelpress.api.request import Received, authenticate, authorise, decode
+from modelpress.api.request import Received, authenticate, authorise, decode, read_request
 from modelpress.domain.policy import Caller
 from modelpress.errors import (
     EntityTooLarge,
@@ -109,7 +109,7 @@ class ActionEndpoint:
         return caller, action
 
     def _carry_out(self, request_id: str, received: Received, caller: Caller, action: Action) -> Answer:
-        request = decode(received.body, action.request, query=received.query)
+        request = read_request(received, action)
         return success_answer(request_id, action.run(self._house.services, caller, request), old=action.old)
 
     async def _in_thread(self, work: Callable[[], Answer]) -> Answer:

@@ -7,6 +7,7 @@ from typing import Any, NoReturn
 from modelpress.api import model_result as result
 from modelpress.api import wire
 from modelpress.api.action import Action, page_request
+from modelpress.domain.advanced_conf import AdvancedConf, ChatConf, CustomSpec
 from modelpress.domain.model import Location, SourceType
 from modelpress.domain.policy import Caller
 from modelpress.errors import InvalidRequest
@@ -41,17 +42,40 @@ def _create_version(services: Services, caller: Caller, request: wire.CreateVers
         raise InvalidRequest("sourceType", f"{request.source_type!r} is not Import; there is no training here")
     if request.import_meta is None:
         raise InvalidRequest("importMeta", "required when sourceType is Import")
+    meta = request.import_meta
     version = services.models.import_version(
         caller,
         ImportRequest(
             set_id=request.model_set_id,
-            location=Location(bucket=request.import_meta.bucket, path=request.import_meta.object_path),
+            location=Location(bucket=meta.bucket, path=meta.object_path),
             description=request.description or "",
-            model_format=request.import_meta.model_format or MODEL_FORMAT,
-            application_type=request.import_meta.model_application_type or "chat",
+            model_format=meta.model_format or MODEL_FORMAT,
+            application_type=meta.model_application_type or "chat",
+            advanced_conf=_advanced_conf(meta),
         ),
     )
     return result.VersionCreated(model_id=version.id)
+
+
+def _advanced_conf(meta: wire.ImportMeta) -> AdvancedConf:
+    return AdvancedConf(
+        transformer_version=meta.transformer_version,
+        basic_model_name=meta.basic_model_name or None,
+        chat_conf=None if meta.chat_conf is None else _chat_conf(meta.chat_conf),
+        custom_spec=None if meta.custom_spec is None else _custom_spec(meta.custom_spec),
+    )
+
+
+def _chat_conf(said: wire.ChatConf) -> ChatConf:
+    return ChatConf(
+        history_qa_template=said.history_qa_template,
+        latest_question_template=said.latest_question_template,
+        prompt_template=said.prompt_template or "",
+    )
+
+
+def _custom_spec(said: wire.CustomSpec) -> CustomSpec:
+    return CustomSpec(display_name=said.display_name, file=said.file)
 
 
 def _describe_version(services: Services, caller: Caller, request: wire.ModelId) -> result.VersionDetail:

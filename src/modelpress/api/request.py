@@ -12,6 +12,7 @@ import msgspec
 
 from modelpress.api import wire
 from modelpress.api.action import Action
+from modelpress.api.multipart import find_file
 from modelpress.domain.policy import Caller
 from modelpress.errors import AccessDenied, InvalidRequest, MalformedJSON
 from modelpress.service.services import Services
@@ -59,6 +60,26 @@ def authorise(caller: Caller, action: Action) -> None:
     allowed = action.open_to_all or (caller.may_write() if action.writes or action.guarded else caller.may_read())
     if not allowed:
         raise AccessDenied(action.name)
+
+
+def read_request(received: Received, action: Action) -> wire.Request:
+    """What the body asks for, in the form of the action.
+
+    Raises: MalformedJSON, InvalidRequest naming the field.
+    """
+    if action.multipart:
+        return _read_upload(received)
+    return decode(received.body, action.request, query=received.query)
+
+
+def _read_upload(received: Received) -> wire.SpecFile:
+    """The uploaded file; the documents' own samples call its field ``file``."""
+    found = find_file(
+        received.headers.get("content-type", ""), received.body, fields=(wire.SPEC_FIELD, wire.SPEC_FIELD_IN_SAMPLES)
+    )
+    if found is None:
+        raise InvalidRequest(wire.SPEC_FIELD, "required, as a file in multipart/form-data")
+    return wire.SpecFile(custom_spec_file=found)
 
 
 def decode(body: bytes, form: type[wire.Request], *, query: str = "") -> wire.Request:

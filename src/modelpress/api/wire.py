@@ -5,7 +5,9 @@ from __future__ import annotations
 import unicodedata
 from typing import Annotated, Any
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, field
+
+from modelpress.api.multipart import UploadedFile
 
 LONGEST_NAME_CHARACTERS = 64
 
@@ -169,6 +171,29 @@ class SetIdOrName(Request, frozen=True, kw_only=True):
     model_set_name: Annotated[Name | None, Meta(description="its name")] = None
 
 
+#: A template, or one of its parts.
+Template = Annotated[str, Meta(min_length=1, max_length=200)]
+
+
+class ChatConf(Request, frozen=True, kw_only=True):
+    """A chat template in three texts."""
+
+    history_qa_template: Annotated[Template, Meta(description="what went before, 1 to 200 characters")] = field(
+        name="historyQATemplate"
+    )
+    latest_question_template: Annotated[Template, Meta(description="the question, 1 to 200 characters")]
+    prompt_template: Annotated[
+        Annotated[str, Meta(max_length=300)] | None, Meta(description="the whole, at most 300 characters")
+    ] = None
+
+
+class CustomSpec(Request, frozen=True, kw_only=True):
+    """A chat template in an uploaded file."""
+
+    display_name: Annotated[Template, Meta(description="its name for people, 1 to 200 characters")]
+    file: Annotated[Id, Meta(description="what CreateModelCustomConf answered")]
+
+
 class ImportMeta(Request, frozen=True, kw_only=True):
     """Where the imported model lies, and what it is."""
 
@@ -176,6 +201,13 @@ class ImportMeta(Request, frozen=True, kw_only=True):
     object_path: Annotated[str, Meta(min_length=1, max_length=1024, description="directory below its root")]
     model_format: Annotated[Word | None, Meta(description="HuggingFace.Transformers")] = None
     model_application_type: Annotated[Word | None, Meta(description="chat where absent")] = None
+    transformer_version: Annotated[
+        Annotated[str, Meta(pattern=r"^\d{1,4}\.\d{1,4}\.\d{1,4}$")] | None,
+        Meta(description="of transformers, to serve it with, such as 4.40.2; remembered and told"),
+    ] = None
+    basic_model_name: Annotated[Word | None, Meta(description="what it was made from; remembered and told")] = None
+    chat_conf: Annotated[ChatConf | None, Meta(description="its chat template; remembered and told")] = None
+    custom_spec: Annotated[CustomSpec | None, Meta(description="the same as a file, instead of chatConf")] = None
 
 
 class CreateVersion(Request, frozen=True, kw_only=True):
@@ -226,3 +258,24 @@ class ModelIdV1(Request, frozen=True, kw_only=True):
 
 class PublishTraining(Request, frozen=True, kw_only=True):
     """The V1 route publishTrainModel; none of its fields is looked at."""
+
+
+class SystemConf(Request, frozen=True, kw_only=True):
+    """DescribeModelSystemAdvancedConf. Documented as required, basicModelName is not sent by the Python SDK."""
+
+    model_format: Annotated[Word, Meta(description="HuggingFace.Transformers")]
+    model_application_type: Annotated[Word, Meta(description="chat or completion")]
+    basic_model_name: Annotated[Word | None, Meta(description="makes no difference here")] = None
+
+
+#: The name of the uploaded file's field as the tables have it, and as the samples do.
+SPEC_FIELD, SPEC_FIELD_IN_SAMPLES = "customSpecFile", "file"
+
+
+class SpecFile(Request, frozen=True, kw_only=True):
+    """CreateModelCustomConf, whose body is multipart/form-data."""
+
+    custom_spec_file: Annotated[
+        UploadedFile,
+        Meta(description="its name ends in .py, and it is at most 1,000,000 bytes of UTF-8; or in the field `file`"),
+    ]

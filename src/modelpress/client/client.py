@@ -97,7 +97,12 @@ class Client:
         return _read_reply(self.exchange(f"/v2/model?Action={quote(action, safe='')}", dict(body or {})))
 
     def exchange(
-        self, target: str, body: Mapping[str, object] | bytes, *, authorization: str | None = None
+        self,
+        target: str,
+        body: Mapping[str, object] | bytes,
+        *,
+        authorization: str | None = None,
+        content_type: str = "application/json",
     ) -> httpx.Response:
         """Whatever comes back for ``body`` sent to ``target`` (path and query), also if it is no success.
 
@@ -106,18 +111,20 @@ class Client:
         Raises: ServerUnreachable if nothing came.
         """
         try:
-            return self._http.send(self._signed(target, body, authorization))
+            return self._http.send(self._signed(target, body, authorization=authorization, content_type=content_type))
         except httpx.RequestError as error:
             raise self._unreachable(error) from error
 
-    def _signed(self, target: str, body: Mapping[str, object] | bytes, authorization: str | None) -> httpx.Request:
+    def _signed(
+        self, target: str, body: Mapping[str, object] | bytes, *, authorization: str | None, content_type: str
+    ) -> httpx.Request:
         route, _, query = target.partition("?")
         path = self._base.raw_path.decode().rstrip("/") + route
         now = self._clock()
         headers = {
             # Set here, so that what is signed is what is sent.
             "host": self._base.netloc.decode(),
-            "content-type": "application/json",
+            "content-type": content_type,
             "x-bce-date": signature.format_timestamp(now),
         }
         if authorization is None:

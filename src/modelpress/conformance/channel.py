@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import secrets
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
+
+import httpx
 
 from modelpress.client.client import Client
 
@@ -54,13 +57,24 @@ class HttpChannel:
 
     def send(self, target: str, body: Mapping[str, Any] | bytes, *, authorization: str | None = None) -> Reply:
         """The reply; ``authorization`` stands in the place of a signature, empty for none."""
-        response = self._client.exchange(target, body, authorization=authorization)
-        try:
-            content = json.loads(response.content)
-        except ValueError:
-            content = None
-        return Reply(
-            status=response.status_code,
-            body=content if isinstance(content, dict) else {},
-            headers={name.lower(): value for name, value in response.headers.items()},
-        )
+        return _reply(self._client.exchange(target, body, authorization=authorization))
+
+    def send_file(self, target: str, *, field: str, name: str, content: bytes) -> Reply:
+        """The reply to a form of one file."""
+        boundary = secrets.token_hex(16)
+        head = f'--{boundary}\r\nContent-Disposition: form-data; name="{field}"; filename="{name}"\r\n\r\n'
+        body = head.encode() + content + f"\r\n--{boundary}--\r\n".encode()
+        kind = f"multipart/form-data; boundary={boundary}"
+        return _reply(self._client.exchange(target, body, content_type=kind))
+
+
+def _reply(response: httpx.Response) -> Reply:
+    try:
+        content = json.loads(response.content)
+    except ValueError:
+        content = None
+    return Reply(
+        status=response.status_code,
+        body=content if isinstance(content, dict) else {},
+        headers={name.lower(): value for name, value in response.headers.items()},
+    )

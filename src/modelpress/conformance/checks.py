@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from modelpress.conformance.authentication_check import AUTHENTICATION_CHECKS
+from modelpress.conformance.configuration_check import CONFIGURATION_CHECKS
 from modelpress.conformance.envelope_check import ENVELOPE_CHECKS
 from modelpress.conformance.export_check import EXPORT_CHECKS
 from modelpress.conformance.filter_check import FILTER_CHECKS
@@ -21,6 +22,7 @@ CHECKS = (
     *MODEL_CHECKS,
     *SYSTEM_CHECKS,
     *EXPORT_CHECKS,
+    *CONFIGURATION_CHECKS,
     *TASK_CHECKS,
     *FILTER_CHECKS,
     *(made for table in _OFFERED for made in request_checks(table)),

@@ -1,34 +1,36 @@
-"""The actions on how a model is configured for serving; no page tells of them, the SDK's source does."""
+"""The actions on how a model is configured for serving, as they are written down."""
 
 from __future__ import annotations
 
 from modelpress.conformance import document
-from modelpress.conformance.field import Mark, always
-from modelpress.conformance.table import ActionTable
+from modelpress.conformance.field import always, sometimes
+from modelpress.conformance.table import ID_RESULT, ActionTable
 
-_WHY = "there is no deployment, evaluation or serving here"
+#: JSON in a string, of which no page tells more.
+_TEXT = ID_RESULT
 
 CONFIGURATION_TABLES = (
     ActionTable(
         name="CreateModelCustomConf",
-        document=document.SDK,
-        mark=Mark.NOT_OFFERED,
-        note=_WHY,
+        document=document.CREATE_CUSTOM_CONF,
         writes=True,
-        request=(always("customSpecFile"),),
+        multipart=True,
+        request=(always("customSpecFile", "file"),),
+        answer=ID_RESULT,
     ),
     ActionTable(
+        # It only reads, yet its page asks for the policies of those that write.
         name="DescribeModelSystemAdvancedConf",
-        document=document.SDK,
-        mark=Mark.NOT_OFFERED,
-        note=_WHY,
-        request=(always("modelApplicationType"), always("modelFormat")),
+        document=document.DESCRIBE_SYSTEM_CONF,
+        writes=True,
+        # Printed as required, yet not sent by the Python SDK.
+        request=(sometimes("basicModelName"), always("modelFormat"), always("modelApplicationType")),
+        answer=_TEXT,
     ),
     ActionTable(
         name="DescribeModelCustomAdvancedConf",
-        document=document.SDK,
-        mark=Mark.NOT_OFFERED,
-        note=_WHY,
+        document=document.DESCRIBE_CUSTOM_CONF,
         request=(always("modelId"),),
+        answer=_TEXT,
     ),
 )

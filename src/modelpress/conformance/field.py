@@ -8,7 +8,9 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Literal
 
-Kind = Literal["string", "time", "integer", "number", "boolean", "object", "strings", "list", "string or strings"]
+Kind = Literal[
+    "string", "time", "integer", "number", "boolean", "object", "strings", "list", "string or strings", "file"
+]
 
 #: ISO 8601 as the newest page has it: whole seconds and an offset.
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(Z|[+-]\d\d:\d\d)")
@@ -22,6 +24,7 @@ _IS: Mapping[Kind, Callable[[Any], bool]] = {
     "object": lambda value: isinstance(value, dict),
     "strings": lambda value: isinstance(value, list) and all(isinstance(item, str) for item in value),
     "list": lambda value: isinstance(value, list) and all(isinstance(item, dict) for item in value),
+    "file": lambda value: False,  # of requests alone
     "string or strings": lambda value: _IS["string"](value) or _IS["strings"](value),
 }
 

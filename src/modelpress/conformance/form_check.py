@@ -78,4 +78,5 @@ def answer_check(table: ActionTable) -> Check:
         run=run,
         answer=tuple(field.place for field in _offered(table.answer) if field.checked),
         document=table.document,
+        http_only=table.multipart,
     )

@@ -36,9 +36,16 @@ _IMPORT_META = (
     always("objectPath"),
     sometimes("modelFormat"),
     sometimes("modelApplicationType"),
-    not_offered("transformerVersion", why=NO_SERVING),
-    not_offered("chatConf", "object", why=NO_SERVING),
-    not_offered("customSpec", "object", why=NO_SERVING),
+    sometimes("transformerVersion"),
+    # Named on another page; of its row here only the meaning is to be read.
+    sometimes("basicModelName"),
+    sometimes("chatConf", "object"),
+    always("chatConf.historyQATemplate"),
+    always("chatConf.latestQuestionTemplate"),
+    sometimes("chatConf.promptTemplate"),
+    sometimes("customSpec", "object"),
+    ours("customSpec.displayName", always=True),
+    ours("customSpec.file", always=True),
 )
 
 _VERSION = (

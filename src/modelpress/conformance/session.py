@@ -71,6 +71,16 @@ class Session:
         self._look_at(action, reply)
         return reply
 
+    def upload(self, action: str, field: str, *, name: str, content: bytes) -> Reply:
+        """The reply to an action whose request is a form with a file.
+
+        Raises: NotApplicable over an SDK.
+        """
+        reply = self.http.send_file(TABLES[action].target, field=field, name=name, content=content)
+        self.sent[action].add(field)
+        self._look_at(action, reply)
+        return reply
+
     def _look_at(self, action: str, reply: Reply) -> None:
         tables = [TABLES["every action"]] + ([TABLES[action]] if reply.status == 200 else [])
         found = set(places(reply.body))

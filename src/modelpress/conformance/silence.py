@@ -255,6 +255,56 @@ POINTS = (
         here="400 `InappropriateJSON`: there is no training here",
     ),
     Point(
+        action="CreateModelCustomConf",
+        point="the field of the file",
+        here="`customSpecFile`, as the table has it, or `file`, as the samples do",
+    ),
+    Point(
+        action="CreateModelCustomConf",
+        point="what is taken",
+        here='a name that ends in .py (documented), at most 1,000,000 bytes ("within 1M" is documented), text '
+        "in UTF-8, not empty; the file is kept and told, never run and never parsed",
+    ),
+    Point(
+        action="CreateModelCustomConf",
+        point="its `result`, documented as the address of the file",
+        here="a name of ours that ends in .py; the same bytes of an account have the same name",
+    ),
+    Point(
+        action="DescribeModelSystemAdvancedConf",
+        point="what the JSON in its `result` holds",
+        here="`modelFormat` and `modelApplicationType`: what holds for an import that says nothing more, since"
+        " a checkpoint brings its own chat template",
+    ),
+    Point(
+        action="DescribeModelSystemAdvancedConf",
+        point="`basicModelName`",
+        here="may be left out though printed as required: the Python SDK does not send it; it makes no difference",
+    ),
+    Point(
+        action="DescribeModelCustomAdvancedConf",
+        point="what the JSON in its `result` holds",
+        here="what the version was imported with, in the words of `importMeta`; `{}` (the documented sample) "
+        "where nothing was said; of a compressed version what holds for its source",
+    ),
+    Point(
+        action="CreateCustomModel",
+        point="children of `importMeta.customSpec`",
+        here="`displayName` (1 to 200 characters, documented without a name) and `file`, the answer of "
+        "CreateModelCustomConf",
+    ),
+    Point(
+        action="CreateCustomModel",
+        point="`importMeta.transformerVersion`",
+        here="any version like 4.40.2, not the four documented ones alone: nothing here runs it",
+    ),
+    Point(
+        action="CreateCustomModel",
+        point="fields of `importMeta` that are documented without a name (vLLM's version, prompt concatenation,"
+        " sampling)",
+        here="not read, like all unknown fields",
+    ),
+    Point(
         action="every action",
         point="status and body of authentication failures",
         here="see [errors](errors.md); headers `X-Bce-Error-Code` and `X-Bce-Error-Message` with the texts the"

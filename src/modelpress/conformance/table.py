@@ -23,6 +23,8 @@ class ActionTable:
     writes: bool = False
     #: The document prints its fields as optional, though without them it means nothing.
     prints_optional: bool = False
+    #: Its request is a form with a file, which only plain HTTP can be made to send.
+    multipart: bool = False
     mark: Mark = Mark.DOCUMENTED
     #: Why modelpress does not have it.
     note: str = ""

@@ -14,6 +14,7 @@ ACCOUNT = "acc-"
 USER = "usr-"
 DELIVERY = "whd-"
 EXPORT = "amx-"
+TEMPLATE = "amt-"
 
 
 def new_id(prefix: str) -> str:

@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
+from modelpress.domain.advanced_conf import NOTHING_SAID, AdvancedConf
+
 #: Documented values of modelType, the newer pages' and the older SDK's; Baidu spells ``VioceGeneration`` so.
 MODEL_TYPES = (
     "Text2Text",
@@ -85,6 +87,7 @@ class ModelVersion:
     task_id: str | None
     created_at: datetime
     modified_at: datetime
+    advanced_conf: AdvancedConf = NOTHING_SAID
 
     @property
     def supports_compression(self) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from modelpress.domain.advanced_conf import NOTHING_SAID, AdvancedConf
 from modelpress.domain.model import MODEL_TYPES, Location, ModelSet, ModelVersion, seen_by
 from modelpress.domain.page import Page, PageRequest
 from modelpress.domain.policy import Caller
@@ -12,6 +13,7 @@ from modelpress.errors import BadSource, InvalidRequest, ModelNotSupported, NoSu
 from modelpress.service.clock import Clock
 from modelpress.storage.bucket import OUTPUTS, Buckets
 from modelpress.store.model_store import ModelStore, NewVersion
+from modelpress.store.template_store import TemplateStore
 from modelpress.tensors.checkpoint import open_checkpoint
 from modelpress.tensors.folder import LocalFolder
 
@@ -30,13 +32,15 @@ class ImportRequest:
     description: str = ""
     model_format: str = MODEL_FORMAT
     application_type: str = "chat"
+    advanced_conf: AdvancedConf = NOTHING_SAID
 
 
 class ModelService:
     """Model sets and versions of the caller's account."""
 
-    def __init__(self, models: ModelStore, buckets: Buckets, *, clock: Clock) -> None:
+    def __init__(self, models: ModelStore, buckets: Buckets, *, templates: TemplateStore, clock: Clock) -> None:
         self._models = models
+        self._templates = templates
         self._buckets = buckets
         self._clock = clock
 
@@ -99,6 +103,7 @@ class ModelService:
             # Imported again, its files would go when the version that the task made is deleted.
             raise InvalidRequest("importMeta.bucket", f"what lies in {OUTPUTS!r} is a model version already")
         self._models.get_set(request.set_id, account_id=caller.account_id)
+        self._check_conf(caller, request.advanced_conf)
         directory = self._buckets.find(request.location, account_id=caller.account_id)
         try:
             checkpoint = open_checkpoint(LocalFolder(directory.path, within=directory.root))
@@ -116,8 +121,22 @@ class ModelService:
             architecture=_class_name(checkpoint.architecture),
             size_bytes=checkpoint.size_bytes,
             unsupported_reason=_printable(checkpoint.already_compressed),
+            advanced_conf=request.advanced_conf,
         )
         return self._models.create_version(version, now=self._clock())
+
+    def _check_conf(self, caller: Caller, conf: AdvancedConf) -> None:
+        """Return if there is at most one template, and its file is the account's.
+
+        Raises: InvalidRequest.
+        """
+        custom = conf.custom_spec
+        if custom is None:
+            return
+        if conf.chat_conf is not None:
+            raise InvalidRequest("importMeta.chatConf", "give chatConf or customSpec, not both")
+        if not self._templates.has(custom.file, account_id=caller.account_id):
+            raise InvalidRequest("importMeta.customSpec.file", f"no uploaded template file {custom.file!r}")
 
     def get_version(self, caller: Caller, model_id: str) -> ModelVersion:
         """The version of this id as the caller sees it, the account's own or a shared one.

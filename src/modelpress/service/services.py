@@ -11,6 +11,7 @@ from modelpress.errors import SettingsError
 from modelpress.service.access import AccessService
 from modelpress.service.clock import Clock, system_clock
 from modelpress.service.exports import ExportService, ExportWork
+from modelpress.service.configurations import ConfigurationService
 from modelpress.service.models import ModelService
 from modelpress.service.tasks import TaskService
 from modelpress.service.webhooks import WebhookService
@@ -27,6 +28,7 @@ class Services:
 
     access: AccessService
     models: ModelService
+    configurations: ConfigurationService
     tasks: TaskService
     work: WorkService
     webhooks: WebhookService
@@ -50,7 +52,8 @@ def open_services(settings: Settings, *, clock: Clock = system_clock) -> Iterato
         places = ExportPlaces(buckets, default_bucket=settings.export_bucket)
         yield Services(
             access=AccessService(store.keys, clock=clock),
-            models=ModelService(store.models, buckets, clock=clock),
+            models=ModelService(store.models, buckets, templates=store.templates, clock=clock),
+            configurations=ConfigurationService(store.templates, store.models, clock=clock),
             tasks=TaskService(store.tasks, store.models, buckets, clock=clock),
             work=WorkService(store.tasks, store.models, buckets, settings=settings, clock=clock),
             webhooks=WebhookService(store.webhooks, clock=clock),

@@ -8,6 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from modelpress.domain.advanced_conf import AdvancedConf
 from modelpress.domain.model import Location
 from modelpress.domain.task import BARREN_ATTEMPTS_ALLOWED, Progress, Statistics, Task, TaskStatus
 from modelpress.errors import BadSource, DiskFull, LeaseLost, NotFound, QualityGate, WorkerLost
@@ -37,6 +38,7 @@ class Assignment:
     output: Location
     architecture: str
     application_type: str
+    advanced_conf: AdvancedConf
     #: The process that does it.
     program: Program
     #: What an attempt measured that published the output and died before it could say so; only that is left to do.
@@ -98,6 +100,7 @@ class WorkService:
                 output=output,
                 architecture=source.architecture,
                 application_type=source.application_type,
+                advanced_conf=source.advanced_conf,
                 program=self._program(task, directory),
                 published=published,
             )
@@ -224,4 +227,6 @@ def _output_version(assignment: Assignment, statistics: Statistics) -> NewVersio
         architecture=assignment.architecture,
         size_bytes=statistics.output_bytes,
         unsupported_reason=f"it was compressed to {scheme} already",
+        # What holds for using the source holds for using what came of it.
+        advanced_conf=assignment.advanced_conf,
     )

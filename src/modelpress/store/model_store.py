@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, Row
 from sqlalchemy.exc import IntegrityError
 
+from modelpress.domain.advanced_conf import NOTHING_SAID, AdvancedConf
 from modelpress.domain.identifier import MODEL, MODEL_SET, new_id
 from modelpress.domain.model import Location, ModelSet, ModelVersion, SourceType, VersionName
 from modelpress.domain.page import Page, PageRequest
@@ -33,6 +34,7 @@ class NewVersion:
     architecture: str
     size_bytes: int
     unsupported_reason: str | None
+    advanced_conf: AdvancedConf = NOTHING_SAID
 
 
 class ModelStore:
@@ -286,6 +288,7 @@ def add_version(
         task_id=task,
         created_at=now,
         modified_at=now,
+        advanced_conf=new.advanced_conf,
     )
     connection.execute(statement.INSERT_VERSION, from_version(version))
     connection.execute(statement.TOUCH_SET, {"set_id": new.set_id, "now": now})

@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import Row
 
 from modelpress.domain.export import Exported, ExportTask
+from modelpress.domain.advanced_conf import conf_from_json
 from modelpress.domain.model import Location, ModelSet, ModelVersion, SourceType, VersionName
 from modelpress.domain.recipe import recipe_from_json
 from modelpress.domain.task import Statistics, Task, TaskEvent, TaskStatus
@@ -65,6 +66,7 @@ def to_version(row: Row[Any]) -> ModelVersion:
         task_id=row.task_id,
         created_at=row.created_at,
         modified_at=row.modified_at,
+        advanced_conf=conf_from_json(row.advanced_conf),
     )
 
 
@@ -72,7 +74,12 @@ def from_version(version: ModelVersion) -> dict[str, Any]:
     """The columns of ``model_version`` for a new row."""
     columns = asdict(version)
     location = columns.pop("location")
-    return columns | {"bucket": location["bucket"], "path": location["path"], "source_type": version.source_type.value}
+    return columns | {
+        "bucket": location["bucket"],
+        "path": location["path"],
+        "source_type": version.source_type.value,
+        "advanced_conf": version.advanced_conf.as_json(),
+    }
 
 
 def to_set(row: Row[Any], versions: tuple[VersionName, ...]) -> ModelSet:

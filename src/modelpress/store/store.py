@@ -9,11 +9,12 @@ from modelpress.store.key_store import KeyStore
 from modelpress.store.model_store import ModelStore
 from modelpress.store.secret import SecretBox, load_master_key
 from modelpress.store.task_store import TaskStore
+from modelpress.store.template_store import TemplateStore
 from modelpress.store.webhook_store import WebhookStore
 
 
 class Store:
-    """Tasks, models, access keys and webhooks; every method is one transaction."""
+    """Tasks, models, template files, access keys and webhooks; every method is one transaction."""
 
     def __init__(self, database: Database, box: SecretBox) -> None:
         self._database = database
@@ -21,6 +22,7 @@ class Store:
         self.models = ModelStore(database)
         self.exports = ExportStore(database)
         self.keys = KeyStore(database, box)
+        self.templates = TemplateStore(database)
         self.webhooks = WebhookStore(database, box)
 
     @property

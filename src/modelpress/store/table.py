@@ -148,10 +148,24 @@ model_version = Table(
     Column("modified_at", Instant, nullable=False),
     Column("deleted_at", Instant),
     Column("files_removed_at", Instant),
+    # How it is to be used where it is served; absent in old rows.
+    Column("advanced_conf", JSON),
     CheckConstraint("source_type IN ('Import', 'Acceleration')", name="source_type"),
     sqlite_autoincrement=True,
 )
 Index("ix_model_version_set", model_version.c.set_id, model_version.c.seq)
+
+# Chat templates that people upload as Python source: kept and told, never run.
+template_file = Table(
+    "template_file",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("account_id", Text, ForeignKey("account.id"), nullable=False),
+    Column("digest", Text, nullable=False),  # SHA-256 of the content
+    Column("content", LargeBinary, nullable=False),
+    Column("created_at", Instant, nullable=False),
+)
+Index("uq_template_file_digest", template_file.c.account_id, template_file.c.digest, unique=True)
 
 task = Table(
     "task",
