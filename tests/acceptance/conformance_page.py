@@ -73,6 +73,8 @@ def unmet(coverage: Coverage) -> Iterator[str]:
         for fields, cells in ((table.request, coverage.request_cells), (table.answer, coverage.answer_cells)):
             for field in fields:
                 found = dict(zip(coverage.outcomes, cells(table.name, field), strict=False))
+                if field.http_only:
+                    found = {"HTTP": found["HTTP"]}
                 if table.offered and field.checked and set(found.values()) != {"✓"}:
                     yield f"{table.name} {field.place}: {found}"
 

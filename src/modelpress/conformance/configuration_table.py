@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from modelpress.conformance import document
-from modelpress.conformance.field import always, sometimes
+from modelpress.conformance.field import always, by_http, sometimes
 from modelpress.conformance.table import ID_RESULT, ActionTable
 
 #: JSON in a string, of which no page tells more.
@@ -15,8 +15,8 @@ CONFIGURATION_TABLES = (
         document=document.CREATE_CUSTOM_CONF,
         writes=True,
         multipart=True,
-        request=(always("customSpecFile", "file"),),
-        answer=ID_RESULT,
+        request=by_http(always("customSpecFile", "file")),
+        answer=by_http(*ID_RESULT),
     ),
     ActionTable(
         # It only reads, yet its page asks for the policies of those that write.

@@ -52,6 +52,8 @@ class Field:
     note: str = ""
     #: Whether a check is expected of it; if not, ``note`` says why.
     checked: bool = True
+    #: Only plain HTTP can be made to send or to meet it.
+    http_only: bool = False
 
 
 def always(place: str, kind: Kind = "string", *, words: tuple[str, ...] = ()) -> Field:
@@ -72,6 +74,11 @@ def ours(place: str, kind: Kind = "string", *, always: bool = False, unchecked: 
 def not_offered(place: str, kind: Kind = "string", *, why: str) -> Field:
     """A documented field that modelpress neither reads nor answers."""
     return Field(place=place, kind=kind, mark=Mark.NOT_OFFERED, note=why, checked=False)
+
+
+def by_http(*fields: Field) -> tuple[Field, ...]:
+    """Fields that only plain HTTP can be made to send or to meet."""
+    return tuple(replace(field, http_only=True) for field in fields)
 
 
 def within(place: str, fields: Sequence[Field]) -> tuple[Field, ...]:

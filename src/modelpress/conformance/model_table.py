@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from modelpress.conformance import document
-from modelpress.conformance.field import always, not_offered, ours, sometimes, within
+from modelpress.conformance.field import always, by_http, not_offered, ours, sometimes, within
 from modelpress.conformance.table import EMPTY_RESULT, ID_RESULT, PAGE_INFO, PAGE_REQUEST, ActionTable
 
 MODEL_STATUSES = ("Ready", "Creating", "Fail")
@@ -43,9 +43,12 @@ _IMPORT_META = (
     always("chatConf.historyQATemplate"),
     always("chatConf.latestQuestionTemplate"),
     sometimes("chatConf.promptTemplate"),
-    sometimes("customSpec", "object"),
-    ours("customSpec.displayName", always=True),
-    ours("customSpec.file", always=True),
+    # It names a file that no SDK can be made to upload.
+    *by_http(
+        sometimes("customSpec", "object"),
+        ours("customSpec.displayName", always=True),
+        ours("customSpec.file", always=True),
+    ),
 )
 
 _VERSION = (
