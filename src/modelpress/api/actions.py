@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from modelpress.api.export_actions import EXPORT_ACTIONS
 from modelpress.api.configuration_actions import CONFIGURATION_ACTIONS
+from modelpress.api.export_actions import EXPORT_ACTIONS
 from modelpress.api.model_actions import MODEL_ACTIONS, V1_ROUTES
 from modelpress.api.scheme_actions import SCHEME_ACTIONS
 from modelpress.api.task_actions import TASK_ACTIONS

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from modelpress.errors import SettingsError
 from modelpress.service.access import AccessService
 from modelpress.service.clock import Clock, system_clock
-from modelpress.service.exports import ExportService, ExportWork
 from modelpress.service.configurations import ConfigurationService
+from modelpress.service.exports import ExportService, ExportWork
 from modelpress.service.models import ModelService
 from modelpress.service.tasks import TaskService
 from modelpress.service.webhooks import WebhookService

@@ -7,8 +7,8 @@ from typing import Any
 
 from sqlalchemy import Row
 
-from modelpress.domain.export import Exported, ExportTask
 from modelpress.domain.advanced_conf import conf_from_json
+from modelpress.domain.export import Exported, ExportTask
 from modelpress.domain.model import Location, ModelSet, ModelVersion, SourceType, VersionName
 from modelpress.domain.recipe import recipe_from_json
 from modelpress.domain.task import Statistics, Task, TaskEvent, TaskStatus
