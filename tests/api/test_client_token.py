@@ -44,25 +44,33 @@ def test_the_same_token_and_body_give_the_same_task_from_body_and_query(account:
     assert event["message"] == "accepted"
 
 
+TAGS = [{"tagKey": "team", "tagValue": "a"}, {"tagKey": "cost", "tagValue": "7"}]
 RESPELLINGS: dict[str, Callable[[Body], Body]] = {
     "order": lambda body: dict(reversed(body.items())),
     "alias": lambda body: body | {"config": {"weight": "w8a16", "strategy": "quantization"}},
     "older name": lambda body: body | {"config": {"quantConf": "WINT8", "strategy": "Quantization"}},
     "empty description": lambda body: body | {"description": ""},
     "null description": lambda body: body | {"description": None},
+    "order of tags": lambda body: body | {"tags": list(reversed(TAGS))},
     "unknown field": lambda body: body | {"colour": "blue"},
 }
 
 
 @pytest.mark.parametrize("how", RESPELLINGS)
 def test_the_spelling_of_the_body_does_not_matter(account: Account, body: Body, how: str) -> None:
+    body = body | {"tags": TAGS}
     first = _create(account, body, "t").success()["result"]
     assert _create(account, RESPELLINGS[how](body), "t").success()["result"] == first
 
 
 @pytest.mark.parametrize(
     "change",
-    [{"name": "other"}, {"description": "other"}, {"config": {"strategy": "Quantization", "weight": "W4A16"}}],
+    [
+        {"name": "other"},
+        {"description": "other"},
+        {"config": {"strategy": "Quantization", "weight": "W4A16"}},
+        {"tags": [{"tagKey": "team", "tagValue": "a"}]},
+    ],
 )
 def test_the_same_token_for_something_else_is_refused(account: Account, body: Body, change: Body) -> None:
     first = _create(account, body, "t").success()["result"]
