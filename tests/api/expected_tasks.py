@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -12,7 +12,7 @@ from modelpress.domain.task import FINAL, TaskStatus
 _S = TaskStatus
 _TOLD = (
     *("id", "name", "description", "status", "sourceModelId", "config"),
-    *("createTime", "modelId", "finishTime"),
+    *("createTime", "modelId", "finishTime", "tags"),
 )
 
 
@@ -29,6 +29,7 @@ class ExpectedTask:
     scheme: str
     quant_conf: str
     created_at: datetime
+    tags: dict[str, str] = field(default_factory=dict)
     status: TaskStatus = _S.CREATING
     finished_at: datetime | None = None
     reason: str = ""
@@ -57,6 +58,7 @@ class ExpectedTask:
             "createTime": self.created_at,
             "modelId": None,
             "finishTime": self.finished_at,
+            "tags": [{"tagKey": key, "tagValue": value} for key, value in sorted(self.tags.items())] or None,
         }
         if self.status in FINAL:
             told["modelId"] = self.output if self.status is _S.SUCCEEDED else ""
@@ -92,17 +94,15 @@ class ExpectedTasks:
         """The one that a worker gets."""
         return next((task for task in self.all if task.status is _S.CREATING), None)
 
-    def page(
-        self, owner: str, where: Where, *, marker: str, max_keys: int, reverse: bool
-    ) -> tuple[list[ExpectedTask], str | None] | None:
-        """The tasks of a page and the next marker; None where the marker never was the account's."""
-        ordered: Iterable[ExpectedTask] = self.of(owner)
-        if marker:
-            places = [place for place, task in enumerate(self.of(owner)) if task.id == marker]
-            if not places:
-                return None
-            ordered = self.of(owner)[: places[0] + 1] if reverse else self.of(owner)[places[0] :]
-        shown = [task for task in ordered if not task.deleted and where(task)]
-        if reverse:
-            shown.reverse()
-        return shown[:max_keys], (shown[max_keys].id if len(shown) > max_keys else None)
+    def place_in_queue(self, task: ExpectedTask) -> int | None:
+        """How many wait up to this one, of all accounts; None if it does not wait."""
+        waiting = [other.id for other in self.all if other.status is _S.CREATING]
+        return waiting.index(task.id) + 1 if task.id in waiting else None
+
+    def from_marker(self, owner: str, *, marker: str, reverse: bool) -> list[ExpectedTask] | None:
+        """An account's tasks from the marker on, deleted ones too; None where the marker never was the account's."""
+        ordered = self.of(owner)[::-1] if reverse else self.of(owner)
+        if not marker:
+            return ordered
+        places = [place for place, task in enumerate(ordered) if task.id == marker]
+        return ordered[places[0] :] if places else None
