@@ -136,7 +136,7 @@ def _introduction(coverage: Coverage) -> list[str]:
         "",
         "| | |",
         "|---|---|",
-        f"| documented actions and routes | {count['documented']}, of which {count['offered']} are offered |",
+        f"| actions and routes in documents or SDKs | {count['documented']}, of which {count['offered']} are offered |",
         f"| actions of ours | {count['ours']} |",
         f"| their fields | {count['fields']} documented and offered, {count['fields of ours']} of ours, "
         f"{count['fields not offered']} documented and not offered |",
