@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -13,8 +13,6 @@ from statistics import median
 from benchmarks.api import machine
 
 RESULTS = Path(os.environ.get("BENCH_RESULTS", "benchmarks/results"))
-
-Figure = str | int | float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,8 +105,3 @@ class Report:
         path.with_suffix(".jsonl").write_text(lines, encoding="utf-8")
         print(text, flush=True)
         return path
-
-
-def shares(parts: Mapping[str, float], whole: float) -> list[tuple[str, str, str]]:
-    """Rows of a table: a part, its microseconds, its share of ``whole``."""
-    return [(name, f"{value:.1f}", f"{value / whole:.0%}") for name, value in parts.items()]

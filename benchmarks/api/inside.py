@@ -17,6 +17,11 @@ class Prepared:
     scope: dict[str, Any]
     body: bytes
 
+    def header(self, name: str) -> str:
+        """A header's value."""
+        headers: list[tuple[bytes, bytes]] = self.scope["headers"]
+        return next(value.decode() for key, value in headers if key.decode() == name)
+
 
 def prepare(raw: bytes) -> Prepared:
     """The request of these bytes."""

@@ -21,6 +21,8 @@ class Load:
     """What wrk measured."""
 
     rate: float
+    #: What the server's process used of a processor for one request: what else the machine does hardly changes it.
+    processor_us: float
     p50_us: float
     p99_us: float
     max_us: float
@@ -51,10 +53,13 @@ def replay(file: Path, server: Running, *, connections: int, seconds: int) -> Lo
     """Send the requests of ``file`` in turn, each connection its next one as soon as it is answered."""
     counts = ["-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "30s"]
     command = ["wrk", *counts, "-s", str(_SCRIPT), f"http://{server.host}", "--", str(file)]
+    before = server.processor_seconds
     ran = subprocess.run(command, check=True, capture_output=True, text=True)
+    used = server.processor_seconds - before
     told = json.loads(ran.stdout.splitlines()[-1])
     return Load(
         rate=told["requests"] / (told["microseconds"] / 1e6),
+        processor_us=used / max(1, told["requests"]) * 1e6,
         p50_us=told["p50_us"],
         p99_us=told["p99_us"],
         max_us=told["max_us"],

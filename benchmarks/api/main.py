@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 
-from benchmarks.api import scaling, throughput
+from benchmarks.api import micro, polling, scaling, throughput
 from benchmarks.api.seeding import ENGINES
 
 
@@ -20,8 +20,11 @@ def main() -> None:
     """Run the parts that are asked for."""
     sizes = _words("SIZES", "1k,100k,1M,10M")
     engines = _words("ENGINES", ",".join(ENGINES))
+    size = os.environ.get("SIZE", "1M")
     parts: dict[str, Callable[[], None]] = {
-        "throughput": lambda: throughput.measure(os.environ.get("SIZE", "1M")),
+        "throughput": lambda: throughput.measure(size),
+        "polling": lambda: polling.measure(size, engines),
+        "micro": lambda: micro.measure(size),
         "scaling": lambda: scaling.measure(sizes, engines),
     }
     for part in _words("PARTS", ",".join(parts)):

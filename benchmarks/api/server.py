@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from benchmarks.api.seeding import Seeded
 
@@ -27,13 +28,22 @@ class Running:
         """What goes into the Host header."""
         return f"127.0.0.1:{self.port}"
 
+    @property
+    def processor_seconds(self) -> float:
+        """Processor time that its process has used so far (proc_pid_stat(5): the 14th and 15th field)."""
+        # The second field, a name in parentheses, may have spaces in it.
+        fields = Path(f"/proc/{self.pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
 
 @contextmanager
-def process(command: Sequence[str], *, quiet: bool = False, **environment: str) -> Iterator[subprocess.Popen[str]]:
+def process(
+    command: Sequence[str], *, quiet: bool = False, keep_output: bool = False, **environment: str
+) -> Iterator[subprocess.Popen[str]]:
     """A process whose standard error is read here, or by nobody if it is to be quiet; ended when this ends."""
     child = subprocess.Popen(
         command,
-        stdout=subprocess.DEVNULL if quiet else None,
+        stdout=subprocess.PIPE if keep_output else subprocess.DEVNULL,
         stderr=subprocess.DEVNULL if quiet else subprocess.PIPE,
         text=True,
         env={**os.environ, **environment},
@@ -41,8 +51,9 @@ def process(command: Sequence[str], *, quiet: bool = False, **environment: str) 
     try:
         yield child
     finally:
-        child.terminate()
-        child.communicate()
+        if child.poll() is None:
+            child.terminate()
+            child.communicate()
 
 
 @contextmanager
