@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.api.model_directory import UP, write_tiny
-from tests.api.server import Account, import_body, task_body
+from tests.api.server import Account, RunningServer, import_body, task_body
 
 V1 = "/wenxinworkshop/modelrepo/modelVersionDetail"
 V1_SET = "/wenxinworkshop/modelrepo/modelDetail"
@@ -42,12 +42,14 @@ def both_views(account: Account, task_id: str) -> tuple[dict[str, Any], dict[str
 # Tasks.
 
 
-def test_a_waiting_task_has_neither_a_model_nor_an_end(account: Account) -> None:
+def test_a_waiting_task_has_a_place_in_the_queue_and_neither_a_model_nor_an_end(own_server: RunningServer) -> None:
+    account = own_server.account()
     set_id, model_id = account.make_world()
     task_id = account.make_task(set_id, model_id, description="why")
     item, detail = both_views(account, task_id)
-    assert set(item) == ITEM
-    assert set(detail) == DETAIL
+    assert set(item) == ITEM | {"queuePosition"}
+    assert set(detail) == DETAIL | {"queuePosition"}
+    assert item["queuePosition"] == 1
     assert task_id.startswith("amva-")
     assert (item["name"], item["description"], item["sourceModelId"]) == ("task", "why", model_id)
     assert (item["status"], item["progress"], detail["modelSetId"]) == ("creating", 0, set_id)
@@ -297,3 +299,42 @@ def test_the_old_route_refuses_in_the_same_form(account: Account) -> None:
     account.send(V1, b'{"modelVersionId": "amv-x"}').refusal("NoSuchModel")
     account.send(V1, b"[").refusal("MalformedJSON")
     account.but(secret_key="wrong").send(V1, b"{}").refusal("SignatureDoesNotMatch")
+
+
+def test_tasks_that_wait_in_all_accounts_are_one_queue(own_server: RunningServer) -> None:
+    ours, theirs = own_server.account(), own_server.account()
+    world = ours.make_world()
+    first, theirs_task, third = ours.make_task(*world), theirs.make_task(*theirs.make_world()), ours.make_task(*world)
+    places = {t["id"]: t["queuePosition"] for t in ours.call("DescribeModelCompTasks")["modelCompTaskList"]}
+    assert places == {first: 1, third: 3}
+    assert theirs.call("DescribeModelCompTask", {"modelCompTaskId": theirs_task})["queuePosition"] == 2
+
+
+def test_tags_are_told_and_found(account: Account) -> None:
+    tags = [{"tagKey": "团队", "tagValue": "搜索"}, {"tagKey": "env", "tagValue": ""}]
+    world = account.make_world()
+    tagged, bare = account.make_task(*world, tags=tags), account.make_task(*world)
+    item, detail = both_views(account, tagged)
+    assert item["tags"] == detail["tags"] == tags[::-1]  # in the order of their keys
+    assert "tags" not in both_views(account, bare)[0]
+    for wanted in ([tags[0]], [{"tagKey": "env"}], tags):
+        page = account.call("DescribeModelCompTasks", {"tags": wanted})
+        assert [task["id"] for task in page["modelCompTaskList"]] == [tagged]
+
+
+def test_a_list_takes_a_status_or_several_and_any_name_of_a_scheme(account: Account) -> None:
+    world = account.make_world()
+    stopped, waiting = account.make_task(*world), account.make_task(*world)
+    account.done("CancelModelCompTask", {"modelCompTaskId": stopped})
+
+    def shown(**wanted: Any) -> set[str]:
+        page = account.call("DescribeModelCompTasks", wanted)
+        return {str(task["id"]) for task in page["modelCompTaskList"]}
+
+    assert shown(status="Stopped") == {stopped}
+    assert shown(status=["creating", "stopped", ""]) == shown(status="") == {stopped, waiting}
+    assert shown(weight="WINT8") == shown(weight="w8a16") == {stopped, waiting}
+    assert shown(weight="INT8-PTQ") == shown(strategy="sparsity") == set()
+    created = account.call("DescribeModelCompTask", {"modelCompTaskId": waiting})["createTime"]
+    assert shown(createTimeStart=created, createTimeEnd=created) >= {waiting}
+    assert shown(createTimeEnd="2000-01-01T00:00:00Z") == set()

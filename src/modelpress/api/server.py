@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import json
 import os
 import signal
@@ -62,6 +63,8 @@ def make_config(services: Services, settings: Settings) -> uvicorn.Config:
         access_log=False,
         lifespan="off",
         server_header=False,
+        # Nothing here asks for a peer's address.
+        proxy_headers=False,
         timeout_graceful_shutdown=5,
         # Whichever libraries are installed: an upgrade that a client offers is ignored, and HTTP answered.
         ws="none",
@@ -81,6 +84,9 @@ def serve(services: Services, settings: Settings) -> None:
         path.write_text(json.dumps({"url": url, "pid": os.getpid()}) + "\n", encoding="utf-8")
         print(f"modelpress is ready at {url}", file=sys.stderr, flush=True)
 
+    # What was imported stays until the end: looking through it again and again made the slowest requests.
+    gc.collect()
+    gc.freeze()
     try:
         _Server(make_config(services, settings), ready).run(sockets=[listening])
     finally:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
-from typing import Any
 
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET, UnsetType, structs
 
 from modelpress.api.result import PageInfo, Result, page_info, second_text, time_text
 from modelpress.domain.model import ModelVersion
@@ -116,29 +115,29 @@ def _config(strategy: str, scheme: str) -> ConfigResult:
     return ConfigResult(strategy=strategy, weight=known.name, quant_conf=known.quant_conf)
 
 
-def _item_fields(task: TaskSummary, waiting: Mapping[str, int]) -> dict[str, Any]:
+def _item(task: TaskSummary, waiting: Mapping[str, int]) -> TaskItem:
+    status, eta = task.status, task.eta_seconds
     model_id: str | UnsetType = UNSET
-    if task.status == TaskStatus.SUCCEEDED:
+    if status == TaskStatus.SUCCEEDED:
         model_id = task.output_model_id
-    elif task.status in FINAL:
+    elif status in FINAL:
         model_id = ""
-    runs = task.status == TaskStatus.RUNNING
-    return {
-        "id": task.id,
-        "name": task.name,
-        "description": task.description,
-        "status": task.status,
-        "source_model_id": task.source_model_id,
-        "config": _config(task.strategy, task.scheme),
-        "create_time": second_text(task.created_us // _SECOND_US),
-        "progress": task.percent,
-        "model_id": model_id,
-        "finish_time": UNSET if task.finished_us is None else second_text(task.finished_us // _SECOND_US),
-        "stage": task.stage or UNSET,
-        "eta_seconds": task.eta_seconds if runs and task.eta_seconds is not None else UNSET,
-        "queue_position": waiting.get(task.id, UNSET),
-        "tags": tuple(TagResult(tag_key=key, tag_value=value) for key, value in task.tags) if task.tags else UNSET,
-    }
+    return TaskItem(
+        id=task.id,
+        name=task.name,
+        description=task.description,
+        status=status,
+        source_model_id=task.source_model_id,
+        config=_config(task.strategy, task.scheme),
+        create_time=second_text(task.created_us // _SECOND_US),
+        progress=task.percent,
+        model_id=model_id,
+        finish_time=UNSET if task.finished_us is None else second_text(task.finished_us // _SECOND_US),
+        stage=task.stage or UNSET,
+        eta_seconds=UNSET if eta is None or status != TaskStatus.RUNNING else eta,
+        queue_position=waiting.get(task.id, UNSET) if waiting else UNSET,
+        tags=tuple(TagResult(tag_key=key, tag_value=value) for key, value in task.tags) if task.tags else UNSET,
+    )
 
 
 def task_detail(
@@ -146,7 +145,7 @@ def task_detail(
 ) -> TaskDetail:
     """A task with its history; ``output`` is the version it made, if that is still there."""
     return TaskDetail(
-        **_item_fields(task.summary, waiting),
+        **structs.asdict(_item(task.summary, waiting)),
         model_set_id=task.model_set_id,
         bytes_done=task.bytes_done,
         bytes_total=task.bytes_total,
@@ -181,6 +180,6 @@ def _statistics(task: Task, output: ModelVersion | None) -> StatisticsResult | U
 def task_list(request: PageRequest, page: Page[TaskSummary], *, waiting: Mapping[str, int]) -> TaskList:
     """A page of tasks; ``waiting`` has the places of those that wait for a worker."""
     return TaskList(
-        model_comp_task_list=tuple(TaskItem(**_item_fields(task, waiting)) for task in page.items),
+        model_comp_task_list=tuple([_item(task, waiting) for task in page.items]),
         page_info=page_info(request, page.next_marker),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated, Any
 
 import typer
@@ -18,9 +19,27 @@ app = typer.Typer(
 TaskId = Annotated[str, typer.Argument(metavar="ID", help="The task (amva-…).")]
 TaskIds = Annotated[list[str], typer.Argument(metavar="ID", help="Tasks (amva-…).")]
 Wait = Annotated[bool, typer.Option("--wait", help="Follow it to its end.")]
+Tags = Annotated[
+    list[str] | None, typer.Option("--tag", metavar="KEY=VALUE", help="A tag; may be repeated.", show_default="none")
+]
 Timeout = Annotated[
     float | None, typer.Option("--timeout", min=0, metavar="SECONDS", help="Longest wait.", show_default="none")
 ]
+
+
+def _tag(text: str) -> dict[str, str]:
+    key, _, value = text.partition("=")
+    return {"tagKey": key, "tagValue": value}
+
+
+def _moment(text: str | None) -> str | None:
+    """A time as people write it, in the API's form; without an offset it is this machine's."""
+    if text is None:
+        return None
+    try:
+        return datetime.fromisoformat(text).astimezone().isoformat()
+    except ValueError as exc:
+        raise typer.BadParameter(f"{text!r} is not a time like 2026-01-31 or 2026-01-31T23:59") from exc
 
 
 @app.command()
@@ -37,6 +56,7 @@ def create(
         str | None, typer.Option("--name", help="Name of the task.", show_default="made of model and scheme")
     ] = None,
     description: Annotated[str, typer.Option("--description", help="A remark.", show_default=False)] = "",
+    tags: Tags = None,
     wait: Wait = False,
     as_json: option.AsJson = False,
 ) -> None:
@@ -50,6 +70,7 @@ def create(
         "sourceModelId": model,
         "modelSetId": set_id or source["modelSetId"],
         "config": {"strategy": "Quantization", "weight": weight},
+        "tags": list(map(_tag, tags or ())),
     }
     _tell_made(session, session.call("CreateModelCompTask", body), wait=wait, as_json=as_json)
 
@@ -86,13 +107,42 @@ def list_tasks(
     model: Annotated[
         str | None, typer.Option("--model", metavar="ID", help="Those of one source model.", show_default="all")
     ] = None,
+    status: Annotated[
+        list[str] | None, typer.Option("--status", help="Those of this status; may be repeated.", show_default="all")
+    ] = None,
+    weight: Annotated[
+        str | None, typer.Option("--weight", metavar="SCHEME", help="Those of one scheme.", show_default="all")
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option("--name", metavar="TEXT", help="Those with this in their name.", show_default="all")
+    ] = None,
+    set_id: Annotated[
+        str | None, typer.Option("--set", metavar="ID", help="Those that fill one set.", show_default="all")
+    ] = None,
+    tags: Tags = None,
+    since: Annotated[
+        str | None, typer.Option("--since", metavar="TIME", callback=_moment, help="Created then or later.")
+    ] = None,
+    until: Annotated[
+        str | None, typer.Option("--until", metavar="TIME", callback=_moment, help="Created then or earlier.")
+    ] = None,
     reverse: option.Reverse = False,
     limit: option.Limit = None,
     marker: Annotated[str, typer.Option("--marker", metavar="ID", help="The first to show.", show_default="all")] = "",
     as_json: option.AsJson = False,
 ) -> None:
-    """List compression tasks, oldest first."""
-    body = {"pageReverse": reverse, **({"sourceModelId": model} if model else {})}
+    """List compression tasks, oldest first. A TIME is like 2026-01-31 or 2026-01-31T23:59, on this machine's clock."""
+    wanted = {
+        "sourceModelId": model,
+        "status": status,
+        "weight": weight,
+        "name": name,
+        "modelSetId": set_id,
+        "tags": list(map(_tag, tags or ())),
+        "createTimeStart": since,
+        "createTimeEnd": until,
+    }
+    body = {"pageReverse": reverse, **{field: value for field, value in wanted.items() if value}}
     tasks, following = session.collect(
         "DescribeModelCompTasks", body, items="modelCompTaskList", limit=limit, marker=marker
     )
@@ -186,6 +236,8 @@ def _facts(detail: dict[str, Any]) -> dict[str, str]:
         "reason": detail.get("failedReason", ""),
         "weight": detail["config"]["weight"],
         "done": f"{detail['progress']} %",
+        "queue": f"place {detail['queuePosition']}" if "queuePosition" in detail else "",
+        "tags": ", ".join(f"{tag['tagKey']}={tag['tagValue']}" for tag in detail.get("tags", ())),
         "remaining": f"{detail['etaSeconds']} s" if "etaSeconds" in detail else "",
         "retry of": detail.get("retryOf", ""),
         "source": detail["sourceModelId"],

@@ -67,7 +67,7 @@ class TaskPages:
 
         @cache
         def page(shape: Shape) -> CompiledSelect:
-            return database.compiled(page_of(shape, dialect=database.dialect))
+            return database.compiled(page_of(shape, dialect=database.dialect), make=tuple)
 
         @cache
         def look(arm: Arm, reverse: bool) -> CompiledSelect:

@@ -210,3 +210,27 @@ def test_logs_are_printed_as_they_are_or_as_a_list_and_followed_to_the_end(
     assert lines[0].endswith(" attempt 1 begins: W4A16C16")
     assert lines[-1].endswith(" publishing")
     assert json.loads(cli("task", "logs", task, "--json").out) == lines
+
+
+def test_list_is_narrowed_by_status_scheme_name_set_tag_and_time(
+    cli: Cli, server: RunningServer, imported: str, task: str
+) -> None:
+    tagged = cli("task", "create", "--model", imported, "--weight", "INT8-PTQ", "--name", "夜间", "--tag", "team=搜索")
+    other = tagged.out.strip()
+    cli("task", "cancel", task)
+
+    def shown(*wanted: str) -> list[str]:
+        ended = cli("task", "list", *wanted, "--json")
+        assert ended.code == 0, ended.err
+        return [found["id"] for found in json.loads(ended.out)]
+
+    own = json.loads(cli("task", "show", task, "--json").out)["modelSetId"]
+    assert shown("--status", "stopped") == shown("--weight", "wint4") == [task]
+    assert shown("--tag", "team=搜索") == shown("--name", "夜") == shown("--status", "creating") == [other]
+    assert shown("--set", own, "--status", "creating", "--status", "stopped", "--reverse") == [other, task]
+    assert shown("--since", "2000-01-01", "--until", "2000-01-01T23:59") == []
+    assert shown("--since", "2000-01-01") == [task, other]
+    assert "tags         team=搜索" in cli("task", "show", other).out
+    wrong = cli("task", "list", "--since", "yesterday")
+    assert wrong.code == 2
+    assert "is not a time like 2026-01-31" in wrong.err
