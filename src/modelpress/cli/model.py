@@ -12,13 +12,15 @@ import typer
 
 from modelpress.cli import option, placement
 from modelpress.cli.connection import Session, connected
+from modelpress.cli.export import export_model
 from modelpress.cli.output import print_facts, print_json, print_table, say, size_text, time_text
 from modelpress.domain.identifier import MODEL, MODEL_SET
 from modelpress.domain.model import Location
 from modelpress.errors import ModelpressError
 from modelpress.settings import load_settings
 
-app = typer.Typer(help="Models: register, list, show, delete, share.", no_args_is_help=True)
+app = typer.Typer(help="Models: register, list, show, export, delete, share.", no_args_is_help=True)
+app.command("export")(export_model)
 
 _LONGEST_DESCRIPTION = 1000
 

@@ -134,11 +134,11 @@ def locate(source: Path, *, settings: Settings) -> Location:
 
     Raises: SettingsError if no bucket does.
     """
-    from modelpress.storage.bucket import LOCAL, OUTPUTS
+    from modelpress.storage.bucket import EXPORTS, LOCAL, OUTPUTS
 
     buckets = _open_buckets(settings)
     path = source.resolve()
-    roots = {name: buckets.root(name).resolve() for name in (LOCAL, OUTPUTS, *settings.buckets)}
+    roots = {name: buckets.root(name).resolve() for name in (LOCAL, OUTPUTS, EXPORTS, *settings.buckets)}
     holding = [name for name, root in roots.items() if root in path.parents]
     if not holding:
         known = ", ".join(f"{name} is {root}" for name, root in roots.items())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from modelpress.cli.connection import Session
@@ -23,6 +23,10 @@ _PATIENCE_SECONDS = 60.0
 _BUSY = (429, 503)
 
 
+#: What is known of one task, as DescribeModelCompTask tells it.
+Describe = Callable[[str], dict[str, Any]]
+
+
 class WaitEnded(ModelpressError):
     """The time was up before all tasks were final, or one of them did not succeed."""
 
@@ -30,9 +34,9 @@ class WaitEnded(ModelpressError):
 class _Watch:
     """What is known of some tasks, and who is told of changes."""
 
-    def __init__(self, session: Session, task_ids: Iterable[str], bars: Bars) -> None:
+    def __init__(self, describe: Describe, task_ids: Iterable[str], bars: Bars) -> None:
         self.details: dict[str, dict[str, Any]] = {task_id: {} for task_id in task_ids}
-        self._session = session
+        self._describe = describe
         self._bars = bars
         self._told: dict[str, str] = {}
         self._answered_at = float("-inf")
@@ -48,7 +52,7 @@ class _Watch:
 
         for task_id in self.open_tasks:
             try:
-                detail = self._session.call(_DETAIL, {"modelCompTaskId": task_id})
+                detail = self._describe(task_id)
             except (RequestFailed, ServerUnreachable) as exc:
                 if isinstance(exc, RequestFailed) and exc.status not in _BUSY:
                     raise
@@ -76,14 +80,19 @@ class _Watch:
             say(change)
 
 
-def follow(session: Session, task_ids: Iterable[str], *, timeout_seconds: float | None) -> list[dict[str, Any]]:
+def follow(
+    session: Session, task_ids: Iterable[str], *, timeout_seconds: float | None, describe: Describe | None = None
+) -> list[dict[str, Any]]:
     """The tasks' details when all are final; their progress is shown until then.
+
+    Other work than tasks is followed by a ``describe`` that tells of it in a task's words.
 
     Raises: WaitEnded when the time is up; RequestFailed, ServerUnreachable.
     """
     deadline = float("inf") if timeout_seconds is None else time.monotonic() + timeout_seconds
     bars = Bars(named=True)
-    watch = _Watch(session, task_ids, bars)
+    describe = describe or (lambda task_id: session.call(_DETAIL, {"modelCompTaskId": task_id}))
+    watch = _Watch(describe, task_ids, bars)
     try:
         with bars:
             _look_until(watch, deadline)

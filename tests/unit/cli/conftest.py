@@ -30,7 +30,7 @@ from tests.golden.synthetic import MODELS, write_model
 TINY = replace(MODELS[0], name="tiny", files=3, hard_rows=False)
 
 _STAND_INS = (
-    (re.compile(r"\b(amva|amv|am|acc|whd)-[a-z0-9]{12}\b"), lambda found: f"{found[1]}-" + "x" * 12),
+    (re.compile(r"\b(amva|amv|amx|am|acc|whd)-[a-z0-9]{12}\b"), lambda found: f"{found[1]}-" + "x" * 12),
     (re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d"), lambda found: "YYYY-MM-DD hh:mm"),
     (re.compile(r"\b\d+\.\d s$", re.MULTILINE), lambda found: "(time)"),
     (re.compile(r"(?<=peak memory  ).*"), lambda found: "(size)"),

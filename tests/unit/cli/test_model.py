@@ -195,7 +195,8 @@ def test_in_place_outside_of_every_bucket_says_which_there_are(
     outcome = cli("model", "import", tiny_model, "--in-place", "--config", config)
     assert outcome.code == 1
     assert outcome.err == (
-        f"error: {tiny_model} lies in no bucket: local is {data}/local, outputs is {data}/outputs, shelf is {shelf}\n"
+        f"error: {tiny_model} lies in no bucket: local is {data}/local, outputs is {data}/outputs, "
+        f"exports is {data}/exports, shelf is {shelf}\n"
         "hint: leave out --in-place to copy it, or name a directory above it in --config: [buckets.NAME]\n"
     )
 
