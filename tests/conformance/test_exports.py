@@ -15,6 +15,7 @@ from modelpress.errors import (
     ExportUnderway,
     InvalidRequest,
     LeaseLost,
+    ModelInUse,
     ModelNotSupported,
     NoSuchBucket,
     NoSuchModel,
@@ -208,6 +209,38 @@ def test_settings_that_name_no_bucket_to_export_into_are_refused(
     wrong = Settings(data=settings.data, database=settings.database, buckets=named, export_bucket=export_bucket)
     with pytest.raises(SettingsError), open_services(wrong):
         pass
+
+
+def test_a_shared_version_is_exported_by_every_account_into_its_own_directory(house: House) -> None:
+    stranger = make_house(house.services, house.settings, house.clock, account="theirs")
+    with pytest.raises(NoSuchModel):
+        stranger.services.exports.create(stranger.caller, house.source.id, bucket=None, path=None)
+    house.services.models.share_set(house.model_set.id, description=None)
+    ours = _ask(house)
+    theirs = stranger.services.exports.create(stranger.caller, house.source.id, bucket=None, path=None)
+    assert theirs.location.path == f"{stranger.caller.account_id}/{house.source.id}/{theirs.id}"
+    with pytest.raises(ModelInUse, match=ours.id):
+        house.services.models.delete_version(house.caller, house.source.id)
+    assignment = _claim(house)
+    house.services.export_work.publish(assignment, copied(assignment))
+    with pytest.raises(ModelInUse, match="another account"):
+        house.services.models.delete_version(house.caller, house.source.id)
+    assert _claim(house).program.spec["source"] == assignment.program.spec["source"]
+
+
+def test_where_a_shared_version_lay_is_not_told_to_another_account(house: House) -> None:
+    stranger = make_house(house.services, house.settings, house.clock, account="theirs")
+    house.services.models.share_set(house.model_set.id, description=None)
+    stranger.services.exports.create(stranger.caller, house.source.id, bucket=None, path=None)
+    tiny = house.settings.data / "local" / "tiny"
+    tiny.rename(tiny.with_name("elsewhere"))
+    assert house.services.export_work.claim("worker") is None
+    failed = stranger.services.exports.newest(stranger.caller, house.source.id)
+    assert failed is not None
+    assert failed.reason == "BadSource: the source is not there any more"
+    with pytest.raises(ModelNotSupported) as caught:
+        stranger.services.exports.create(stranger.caller, house.source.id, bucket=None, path=None)
+    assert "tiny" not in caught.value.message
 
 
 # --- asking again --------------------------------------------------------------------------------------------

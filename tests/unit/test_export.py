@@ -20,6 +20,7 @@ from modelpress.errors import BadSource, DiskFull, InternalFailure
 from modelpress.worker import export as module
 from modelpress.worker.export import export, list_files, manifest_line
 from tests.acceptance.checkpoint import file_hashes
+from tests.conformance.together import at_once
 
 FOLDER = "files"
 
@@ -198,6 +199,21 @@ def test_a_source_that_changes_meanwhile_is_a_bad_source(source: Path, staging: 
 
     with pytest.raises(BadSource, match=r"config\.json was changed"):
         _run(source, staging, change)
+
+
+def test_attempts_at_the_same_time_work_one_after_another(source: Path, staging: Path) -> None:
+    inside = 0
+
+    def attempt() -> None:
+        def report(progress: Progress) -> None:
+            nonlocal inside
+            inside += 1
+            assert inside == 1
+            inside -= 1
+
+        _check(source, staging, _run(source, staging, report))
+
+    assert at_once(*[attempt] * 4) == [None] * 4
 
 
 # --- what is a model's file ----------------------------------------------------------------------------------

@@ -8,12 +8,14 @@ broken-off file against that of its last mark.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -162,7 +164,7 @@ class _Copy:
         from modelpress.tensors.staging import check_space
         from modelpress.tensors.writer import disk_errors
 
-        with disk_errors(self._staging, size_bytes=self._total_bytes):
+        with disk_errors(self._staging, size_bytes=self._total_bytes), _alone_in(self._staging):
             self._prepare()
             self._tell("check")
             check_space(self._staging, self._total_bytes - _size_below(self._staging))
@@ -177,9 +179,6 @@ class _Copy:
         )
 
     def _prepare(self) -> None:
-        # Not its parents: a bucket whose root is gone is a disk that is not mounted.
-        self._staging.parent.mkdir(exist_ok=True)
-        self._staging.mkdir(exist_ok=True)
         listing = hashlib.sha256(json.dumps([asdict(file) for file in self._files]).encode()).hexdigest()
         self._journal = _Journal(self._staging / _JOURNAL, listing=listing)
         if not self._journal.is_ours:
@@ -229,7 +228,6 @@ class _Copy:
         """Copy ``file``, from where it was broken off if that is sound."""
         name = hashlib.sha256(os.fsencode(f"{file.path}\n{file.fingerprint}")).hexdigest()[:16]
         partial = self._staging / f"{_PARTIAL}{name}"
-        # Never cut short by opening: a worker that lost its lease may be writing the same bytes into it.
         descriptor = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         try:
             digest, offset = self._resume(descriptor, known)
@@ -239,11 +237,7 @@ class _Copy:
         finally:
             os.close(descriptor)
         target.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            partial.replace(target)
-        except FileNotFoundError:
-            if not target.is_file():  # else that worker gave it its name
-                raise
+        partial.replace(target)
         whole = _Record(path=file.path, size_bytes=file.size_bytes, sha256=digest.hexdigest(), finished=True)
         self._journal.add(whole)
         return whole.sha256
@@ -293,6 +287,28 @@ class _Copy:
 
         for folder, _, _ in os.walk(self._folder, topdown=False):
             sync_directory(Path(folder))
+
+
+@contextmanager
+def _alone_in(staging: Path) -> Iterator[None]:
+    """Make the staging folder, and hold it alone.
+
+    An attempt that lost its lease may still be at work here, until its supervisor notices; the kernel frees the lock
+    when its process is gone. Two at once could each take the other's files for left-overs.
+    """
+    # Not its parents: a bucket whose root is gone is a disk that is not mounted.
+    staging.parent.mkdir(exist_ok=True)
+    staging.mkdir(exist_ok=True)
+    descriptor = os.open(staging, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say("waiting for an attempt that lost its lease and is still there")
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _write_at(descriptor: int, data: memoryview, offset: int) -> None:
