@@ -5,7 +5,6 @@ What this file calls of the product's inner functions is called nowhere else in 
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -13,6 +12,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from statistics import median
+
+import uvloop
 
 from benchmarks.api import cache, pages, request
 from benchmarks.api.bare import BarePages
@@ -103,7 +104,7 @@ def _measure(seeded: Seeded) -> dict[str, list[float]]:
             cache.tell(f"parts of a request, round {number + 1} of {_ROUNDS}")
             for name, call in parts.items():
                 taken.setdefault(name, []).append(_each(call))
-            taken.setdefault(_INSIDE, []).append(asyncio.run(_inside(seeded, services, markers)))
+            taken.setdefault(_INSIDE, []).append(uvloop.run(_inside(seeded, services, markers)))
             for name, sent in _sent(server, markers).items():
                 with request_file(sent) as file:
                     load = replay(file, server, connections=8, seconds=_LOAD_SECONDS)

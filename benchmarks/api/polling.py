@@ -80,6 +80,8 @@ def measure(size: str, engines: Sequence[str]) -> None:
 @contextmanager
 def _copy(engine: str, size: str) -> Iterator[Seeded]:
     """A database that may be written to."""
+    for left in cache.directory().glob("polling-*"):  # by a run that was killed
+        shutil.rmtree(left)
     with ExitStack() as stack:
         folder = (
             Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="polling-", dir=cache.directory()))) / "data"

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import uvloop
 
 from benchmarks.api import cache, pages, request
 from benchmarks.api.connection import Connection
@@ -55,7 +56,7 @@ def measure(sizes: Sequence[str], engines: Sequence[str]) -> None:
             with _databases(engine, sizes) as (databases, server):
                 measured = [Measured(seeded=seeded) for seeded in databases]
                 _measure_warm(measured)
-                asyncio.run(_measure_inside(measured))
+                uvloop.run(_measure_inside(measured))
                 for one in measured:
                     _measure_cold(one, server)
             _tell(report, engine, measured)

@@ -54,14 +54,18 @@ class Seeded:
     @property
     def file(self) -> Path:
         """SQLite's file."""
-        return Path(self.data) / "modelpress.db"
+        return Path(self.url.removeprefix("sqlite:///"))
 
 
 def seeded_sqlite(name: str) -> Seeded:
     """The SQLite database of this size; seeded if it is not there."""
     data = cache.directory() / f"sqlite-{name}"
     file = data / "modelpress.db"
-    return _kept(data) or _seed(
+    kept = _kept(data)
+    if kept:
+        return kept
+    make_room("sqlite", cache.size_of(name))
+    return seed(
         Seeded(
             engine="sqlite",
             name=name,
@@ -82,11 +86,12 @@ def seeded_postgresql(name: str, server: PostgresServer) -> Seeded:
     kept = _kept(data)
     if kept:
         return kept
+    make_room("postgresql", cache.size_of(name))
     with psycopg.connect(server.url("postgres"), autocommit=True) as connection:
         identifier = sql.Identifier(database)
         connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(identifier))
         connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(identifier))
-    return _seed(
+    return seed(
         Seeded(
             engine="postgresql",
             name=name,
@@ -109,8 +114,8 @@ def _kept(data: Path) -> Seeded | None:
     return Seeded(**{**told, "accounts": tuple(told["accounts"])})
 
 
-def _seed(empty: Seeded) -> Seeded:
-    make_room(empty.engine, empty.size)
+def seed(empty: Seeded) -> Seeded:
+    """Fill a new database, which has no schema yet."""
     cache.tell(f"seeding {empty.engine} {empty.name}")
     began = time.monotonic()
     with open_services(empty.settings) as services:
