@@ -105,20 +105,22 @@ def _tags(data: st.DataObject, _choice: Choice) -> Drawn:
 
 
 _FILTERS: dict[str, Callable[[st.DataObject, Choice], Drawn]] = {
-    "sourceModelId": _source,
-    "modelSetId": _set,
-    "status": _status,
-    "strategy": _strategy,
-    "weight": _weight,
     "name": _name,
+    "weight": _weight,
+    "modelSetId": _set,
+    "strategy": _strategy,
+    "sourceModelId": _source,
+    "status": _status,
     "createTimeStart": _start,
     "createTimeEnd": _end,
     "tags": _tags,
 }
 
 
-def draw_filters(data: st.DataObject, choice: Choice) -> tuple[dict[str, Any], Where]:
-    """None, one, two or three filters, and whether a task passes all of them."""
-    names = data.draw(st.lists(st.sampled_from(list(_FILTERS)), max_size=3, unique=True), label="filters")
+def draw_filters(data: st.DataObject, choice: Choice, *, least: int) -> tuple[dict[str, Any], Where]:
+    """At most three filters, and whether a task passes all of them."""
+    names = data.draw(
+        st.lists(st.sampled_from(list(_FILTERS)), min_size=least, max_size=3, unique=True), label="filters"
+    )
     drawn = {name: _FILTERS[name](data, choice) for name in names}
     return {name: sent for name, (sent, _) in drawn.items()}, lambda task: all(ok(task) for _, ok in drawn.values())

@@ -7,6 +7,7 @@ the whole time.
 from __future__ import annotations
 
 import io
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -29,6 +30,7 @@ from tests.api.server import Account, RunningServer, running_server
 from tests.conformance.clock import SettableClock
 
 _S = TaskStatus
+STEPS = st.sampled_from([0, 1, 59, 700, 100_000, -1, -250])
 LIKELY = st.integers(0, 3).map(bool)
 PAGE_SIZES = st.none() | st.integers(1, 5) | st.sampled_from([100, 101])
 #: How far the clocks of two servers may be apart without a filter by time missing a task.
@@ -95,7 +97,8 @@ class TaskMachine(RuleBasedStateMachine):
 
     def _filters(self, data: st.DataObject, owner: Owner) -> tuple[dict[str, Any], Where]:
         own = self.expected.of(owner.account.name)
-        return draw_filters(data, Choice(sources=owner.sources, set_ids=owner.set_ids, tasks=own))
+        choice = Choice(sources=owner.sources, set_ids=owner.set_ids, tasks=own)
+        return draw_filters(data, choice, least=int(self.short_looks))
 
     # --- callers ---
 
@@ -104,9 +107,11 @@ class TaskMachine(RuleBasedStateMachine):
         """Both have some tasks, one of which is final."""
         for owner in self.owners:
             self._create(owner, name="first", source=owner.sources[0], set_id=owner.set_ids[0], weight="W8A16C16")
+        for seconds, owner in itertools.product((400, -250, 1, 0, -250, 700), self.owners):
+            self.wait(seconds)
+            source, set_id = owner.sources[seconds % 2], owner.set_ids[seconds > 0]
+            self._create(owner, name="task", source=source, set_id=set_id, weight="wint4", tags={"a": "x"})
         for owner in self.owners:
-            for source in (*owner.sources, *owner.sources):
-                self._create(owner, name="task", source=source, set_id=owner.set_ids[0], weight="wint4")
             self._cancel(next(task for task in self.expected.all[2:] if task.owner == owner.account.name))
 
     @rule(data=st.data(), name=st.sampled_from(NAMES), weight=st.sampled_from(list(SCHEMES)))
@@ -254,7 +259,7 @@ class TaskMachine(RuleBasedStateMachine):
             task.move(_S.SUCCEEDED, now=now)
             task.output = assignment.task.output_model_id
 
-    @rule(seconds=st.sampled_from([0, 1, 59, 700, 100_000, -1, -250]))
+    @rule(seconds=STEPS)
     def wait(self, seconds: int) -> None:
         """Time passes; or another server is asked, whose clock is behind."""
         if seconds > 0 or self.server.clock() + timedelta(seconds=seconds) > self.latest - CLOCKS_APART:
@@ -284,7 +289,7 @@ class TaskMachine(RuleBasedStateMachine):
         self.walks.append(Walk(account=owner.account, options=options, where=where, there_all_the_time=there))
 
     @precondition(lambda self: self.walks)
-    @rule(data=st.data(), max_keys=st.integers(1, 3))
+    @rule(data=st.data(), max_keys=st.integers(1, 5))
     def walk_on(self, data: st.DataObject, max_keys: int) -> None:
         """They turn to the next page."""
         self._walk_on(pick(data, self.walks, what="walk"), max_keys=max_keys)
@@ -357,7 +362,7 @@ def test_whatever_is_called_in_whatever_order_every_answer_is_as_foretold(either
     class OnThisServer(TaskMachine):
         server = either
 
-    run(OnThisServer, examples=50 if backend == "sqlite" else 15)
+    run(OnThisServer, examples=40 if backend == "sqlite" else 10)
 
 
 @pytest.mark.timeout(900)
@@ -369,7 +374,7 @@ def test_pages_that_end_early_since_enough_was_looked_at_still_show_every_task_o
         short_looks = True
 
     monkeypatch.setattr(task_pages, "LOOKED_AT", 2)
-    run(OnThisServer, examples=25 if backend == "sqlite" else 10)
+    run(OnThisServer, examples=20 if backend == "sqlite" else 8)
 
 
 def run(machine: type[TaskMachine], *, examples: int) -> None:
