@@ -100,13 +100,18 @@ def page(coverage: Coverage) -> str:
     return "\n".join(lines)
 
 
+def _refused(table: ActionTable) -> bool:
+    """Whether it is known only to be refused: it takes no field, and has no success."""
+    return not table.answer and all(field.mark is Mark.NOT_OFFERED for field in table.request)
+
+
 def totals(coverage: Coverage) -> dict[str, int]:
     """The numbers at the top."""
     tables = [table for table in TABLES.values() if table.name != "every action"]
     fields = [field for table in TABLES.values() for field in (*table.request, *table.answer) if table.offered]
     return {
         "documented": sum(table.mark is not Mark.OURS for table in tables),
-        "offered": sum(table.mark is Mark.DOCUMENTED for table in tables),
+        "offered": sum(table.mark is Mark.DOCUMENTED and not _refused(table) for table in tables),
         "ours": sum(table.mark is Mark.OURS for table in tables),
         "fields": sum(field.mark is Mark.DOCUMENTED for field in fields),
         "fields of ours": sum(field.mark is Mark.OURS for field in fields),
@@ -118,12 +123,17 @@ def totals(coverage: Coverage) -> dict[str, int]:
 def summary(coverage: Coverage) -> str:
     """The totals as the README has them."""
     count = totals(coverage)
-    channels = ", ".join(coverage.outcomes)
+    by_channel = ", ".join(f"{_met(coverage, channel)} fields over {channel}" for channel in coverage.outcomes)
     return (
-        f"> {count['offered']} of {count['documented']} documented actions and routes, {count['ours']} of ours; "
-        f"{count['fields'] + count['fields of ours']} fields held by {count['checks']} checks "
-        f"over {channels}; observed on the real service: no"
+        f"> {count['offered']} of {count['documented']} actions and routes in documents or SDKs, "
+        f"{count['ours']} of ours; {count['checks']} checks: {by_channel}; observed on the real service: no"
     )
+
+
+def _met(coverage: Coverage, channel: str) -> int:
+    """How many fields were checked by a channel."""
+    index = coverage.channels.index(channel)
+    return sum(cells[index] == "✓" for cells in _all_cells(coverage))
 
 
 def _introduction(coverage: Coverage) -> list[str]:
@@ -132,7 +142,7 @@ def _introduction(coverage: Coverage) -> list[str]:
         "Whether modelpress answers as Baidu's documents say, field by field. `modelpress conformance URL` runs the",
         "same checks against any server, the real service too: with keys in `QIANFAN_ACCESS_KEY` and",
         "`QIANFAN_SECRET_KEY`, `modelpress conformance https://qianfan.baidubce.com`. It reads only, unless `--write`",
-        "is given, and leaves nothing behind.",
+        "is given; then it removes its own models and tasks again, and files that it exported or uploaded stay.",
         "",
         "| | |",
         "|---|---|",
@@ -144,17 +154,9 @@ def _introduction(coverage: Coverage) -> list[str]:
     ]
     for channel, outcomes in coverage.outcomes.items():
         passed = sum(outcome.verdict is Verdict.PASS for outcome in outcomes)
-        met = sum(
-            coverage_cell not in (_NO, "kind")
-            for cells in _all_cells(coverage)
-            for name, coverage_cell in zip(coverage.channels, cells, strict=True)
-            if name == channel
-        )
-        lines.append(f"| by {channel} | {passed} checks pass, {met} fields are checked |")
+        lines.append(f"| by {channel} | {passed} checks pass, {_met(coverage, channel)} fields are checked |")
     for name in coverage.channels[len(coverage.outcomes) :]:
-        index = coverage.channels.index(name)
-        met = sum(cells[index] == "✓" for cells in _all_cells(coverage))
-        lines.append(f"| by {name} | {met} fields of requests |")
+        lines.append(f"| by {name} | {_met(coverage, name)} fields of requests |")
     return [
         *lines,
         "| observed on the real service | no |",

@@ -69,11 +69,11 @@ CONFIGURATION_ACTIONS = (
         tells="the name under which the file is kept, a string",
     ),
     Action(
-        # It only reads, yet its page asks for one of the full-control policies.
         name="DescribeModelSystemAdvancedConf",
         request=wire.SystemConf,
         run=_describe_system_conf,
-        writes=True,
+        writes=False,
+        guarded=True,
         quick=True,
         tells="JSON in a string: what holds for an import that says nothing more",
     ),

@@ -33,7 +33,12 @@ def conformance(
         typer.Option("--sk", "--secret-key", help="Its secret key; the environment keeps it off the screen."),
     ] = None,
     write: Annotated[
-        bool, typer.Option("--write", help="Also run what makes, changes and deletes; its things are removed again.")
+        bool,
+        typer.Option(
+            "--write",
+            help="Also run what makes, changes and deletes; its own models and tasks are removed again, files that it "
+            "exported or uploaded stay.",
+        ),
     ] = False,
     bucket: Annotated[str, typer.Option("--bucket", help="With --write: bucket of a model to import.")] = "",
     path: Annotated[str, typer.Option("--path", help="With --write: its directory there.")] = "",

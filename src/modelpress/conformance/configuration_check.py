@@ -21,7 +21,7 @@ def _told(text: Any) -> dict[str, Any]:
     return dict(value)
 
 
-@check(_SYSTEM, request=("basicModelName", "modelFormat", "modelApplicationType"), answer=("result",), writes=True)
+@check(_SYSTEM, request=("basicModelName", "modelFormat", "modelApplicationType"), answer=("result",))
 def presets_are_json_in_a_string(session: Session, scene: Scene) -> str:
     """Both kinds of use are answered with an object as JSON in a string."""
     for kind in ("chat", "completion"):

@@ -19,10 +19,8 @@ CONFIGURATION_TABLES = (
         answer=by_http(*ID_RESULT),
     ),
     ActionTable(
-        # It only reads, yet its page asks for the policies of those that write.
         name="DescribeModelSystemAdvancedConf",
         document=document.DESCRIBE_SYSTEM_CONF,
-        writes=True,
         # Printed as required, yet not sent by the Python SDK.
         request=(sometimes("basicModelName"), always("modelFormat"), always("modelApplicationType")),
         answer=_TEXT,
