@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
@@ -71,6 +72,29 @@ seen["no set"] = refused(V2.describe_model_set, None, set_id)
 print(json.dumps({**seen, "ids": [set_id, model, task, second]}))
 """
 
+#: Of the shared models, of exports and of configurations.
+OTHER_WRAPPERS = """
+import json, sys, time
+from qianfan.resources import Model
+
+V2 = Model.V2
+model, = sys.argv[1:]
+seen = {"shared": V2.describe_system_model_sets(None, 10, True)["result"]}
+seen["export"] = V2.create_model_export_model(model)["result"]["exportId"]
+until = time.monotonic() + 60
+while (found := V2.describe_model_export_model(model)["result"])["status"] == "Doing":
+    assert time.monotonic() < until
+    time.sleep(0.1)
+seen["found"] = found
+seen["system"] = V2.describe_model_system_advanced_conf("chat")["result"]
+seen["custom"] = V2.describe_model_custom_advanced_conf(model)["result"]
+try:
+    V2.create_custom_model_conf(json.__file__)
+except Exception as error:
+    seen["upload"] = type(error).__name__
+print(json.dumps(seen))
+"""
+
 
 def run_sdk(
     python: Path, code: str, *arguments: str, server: Server, keys: Mapping[str, str], folder: Path
@@ -127,6 +151,23 @@ def test_the_typed_wrappers_do_everything_when_called_positionally(
     assert model in seen["set"]["modelIds"]
     assert [item["modelSetId"] for item in seen["sets"]["customModelSetList"]] == [set_id]
     assert "NoSuchModelSet" in seen["no set"]
+
+
+def test_the_wrappers_of_shared_models_exports_and_configurations_do_what_they_say(
+    server: Server, sdk_python: Path, small: Sample, tmp_path: Path
+) -> None:
+    model = server.register(small.directory, name="small")
+    command = [sys.executable, "-m", "modelpress.cli.main", "model", "share", model.set_id, "--data", str(server.data)]
+    subprocess.run(command, check=True, capture_output=True)
+    ended = run_sdk(sdk_python, OTHER_WRAPPERS, model.id, server=server, keys=server.keys, folder=tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    seen: dict[str, Any] = json.loads(ended.stdout.splitlines()[-1])
+    assert [item["modelIds"] for item in seen["shared"]["systemModelSetList"]] == [[model.id]]
+    assert (seen["found"]["exportId"], seen["found"]["status"]) == (seen["export"], "Done")
+    assert seen["found"]["fileSize"] == sum(path.stat().st_size for path in small.directory.iterdir())
+    assert json.loads(seen["system"])["modelApplicationType"] == "chat"
+    assert isinstance(json.loads(seen["custom"]), dict)  # the import said nothing
+    assert seen["upload"] == "TypeError"  # of its own, before it sends anything
 
 
 @pytest.mark.parametrize(
