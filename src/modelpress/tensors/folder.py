@@ -48,7 +48,8 @@ class LocalFolder:
             with os.scandir(self.path) as entries:
                 return sorted(entry.name for entry in entries if entry.is_file())
         except OSError as exc:
-            raise BadSource(f"{str(self.path)!r} is not a readable directory: {exc.strerror}") from exc
+            # Without its path: the message goes to callers, who know a model by its id.
+            raise BadSource(f"the model directory cannot be read: {exc.strerror}") from exc
 
     def size(self, name: str) -> int:
         """See :class:`Folder`."""

@@ -67,7 +67,7 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
         with os.scandir(folder) as entries:
             return [entry for entry in entries if not entry.name.startswith(".")]
     except OSError as exc:
-        raise BadSource(f"{str(folder)!r} is not a readable directory: {exc.strerror}") from exc
+        raise BadSource(f"a directory of the model cannot be read: {exc.strerror}") from exc
 
 
 def _files_in(folder: Path, source: Path, within: Path) -> Iterator[SourceFile]:

@@ -62,7 +62,7 @@ def test_a_single_file_of_another_name_is_taken(tmp_path: Path) -> None:
 
 def test_a_file_that_is_not_a_directory_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x").write_text("x")
-    assert "not a readable directory" in refusal(tmp_path / "x").message
+    assert "cannot be read" in refusal(tmp_path / "x").message
 
 
 def test_a_directory_without_config_is_refused_with_a_hint(tmp_path: Path) -> None:
