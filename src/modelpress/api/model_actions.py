@@ -146,7 +146,7 @@ V1_ROUTES = {
             quick=True,
             old=True,
         ),
-        Action(name="modelDetail", request=wire.ModelIdV1, run=_describe_set_v1, writes=False, quick=True, old=True),
+        Action(name="modelDetail", request=wire.ModelIdV1, run=_describe_set_v1, writes=False, old=True),
         Action(name="publishTrainModel", request=wire.PublishTraining, run=_publish_training_v1, writes=True, old=True),
     )
 }

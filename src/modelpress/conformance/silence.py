@@ -261,6 +261,12 @@ POINTS = (
     ),
     Point(
         action="CreateModelCustomConf",
+        point="uploading by an SDK",
+        here="none can: Python's `call_action` has no argument for files, Node's `consoleAction` makes JSON of the form; "
+        "plain HTTP does, the documented curl sample among it",
+    ),
+    Point(
+        action="CreateModelCustomConf",
         point="what is taken",
         here='a name that ends in .py (documented), at most 1,000,000 bytes ("within 1M" is documented), text '
         "in UTF-8, not empty; the file is kept and told, never run and never parsed",
