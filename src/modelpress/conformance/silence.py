@@ -262,8 +262,8 @@ POINTS = (
     Point(
         action="CreateModelCustomConf",
         point="uploading by an SDK",
-        here="none can: Python's `call_action` has no argument for files, Node's `consoleAction` makes JSON of the form; "
-        "plain HTTP does, the documented curl sample among it",
+        here="none can: Python's `call_action` has no argument for files, Node's `consoleAction` makes JSON of the "
+        "form; plain HTTP does, the documented curl sample among it",
     ),
     Point(
         action="CreateModelCustomConf",
