@@ -391,6 +391,15 @@ def test_an_export_whose_source_is_gone_fails_with_that_reason(house: House) -> 
     assert _now(house).reason.startswith("BadSource: the source is not there any more")
 
 
+def test_an_export_into_a_bucket_that_the_settings_do_not_have_any_more_fails(
+    house: House, settings: Settings, clock: SettableClock
+) -> None:
+    _ask(house, bucket="shelf", path="model")
+    with open_services(replace_buckets(settings), clock=clock) as services:
+        assert services.export_work.claim("worker") is None
+    assert _now(house).reason == "Unsupported: nothing is exported into 'shelf' any more"
+
+
 def test_a_failed_export_leaves_nothing_and_the_leases_of_a_dead_worker_can_be_claimed_at_once(house: House) -> None:
     _ask(house)
     _claim(house)

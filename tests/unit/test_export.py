@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import resource
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -283,6 +284,17 @@ def test_a_disk_that_is_full_is_told_as_such_and_the_next_attempt_goes_on(
         patch.setattr(module, "_write_at", full)
         with pytest.raises(DiskFull):
             _run(source, staging)
+    _check(source, staging, _run(source, staging))
+
+
+def test_a_file_that_the_system_does_not_let_grow_is_told_as_a_full_disk(source: Path, staging: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (900, hard))  # smaller than one of the files
+    try:
+        with pytest.raises(DiskFull, match="amx-1"):
+            _run(source, staging)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     _check(source, staging, _run(source, staging))
 
 

@@ -13,7 +13,7 @@ from modelpress.domain.identifier import EXPORT, new_id
 from modelpress.domain.model import ModelVersion
 from modelpress.domain.policy import Caller
 from modelpress.domain.task import BARREN_ATTEMPTS_ALLOWED, Progress, TaskEvent
-from modelpress.errors import BadSource, ExportUnderway, ModelNotSupported, NotFound, WorkerLost
+from modelpress.errors import BadSource, ExportUnderway, ModelNotSupported, NotFound, Unsupported, WorkerLost
 from modelpress.runners.local import Program
 from modelpress.service.clock import Clock
 from modelpress.settings import Settings
@@ -111,6 +111,10 @@ class ExportWork:
         """The next export that needs a worker; what only needs an end (lost, without source) gets it here."""
         while claimed := self._exports.claim(holder=holder, lease=self._lease, now=self._clock()):
             export, source = claimed
+            if not self._places.is_written(export.location.bucket):
+                gone = Unsupported(f"nothing is exported into {export.location.bucket!r} any more")
+                self.fail(export, gone.failed_reason())
+                continue
             published = export.exported if self._is_published(export) else None
             if export.barren_attempts > BARREN_ATTEMPTS_ALLOWED and published is None:
                 count = export.barren_attempts - 1
@@ -161,8 +165,9 @@ class ExportWork:
         """
         export = assignment.task
         self._exports.exported(export, result, lease=self._lease, now=self._clock())
-        folder = self._places.put(assignment.staging / FILES, export.location, manifest_sha256=result.manifest_sha256)
-        sync_directory(folder)
+        files = assignment.staging / FILES
+        for folder in self._places.put(files, export.location, manifest_sha256=result.manifest_sha256):
+            sync_directory(folder)
         self._exports.succeed(export, now=self._clock())
         self._places.remove_staging(export.location.bucket, export.id)
         self._buckets.remove_log(export.id)

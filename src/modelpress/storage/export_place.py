@@ -81,6 +81,10 @@ class ExportPlaces:
         inside = folder.is_relative_to(os.path.realpath(root)) and nearest.is_dir()
         return folder / relative.name if inside else None
 
+    def is_written(self, bucket: str) -> bool:
+        """Whether exports may go there; the settings may have changed since one was asked for."""
+        return bucket in self._buckets.writable
+
     def staging(self, location: Location, export_id: str) -> Path:
         """Where an export is put together; in the bucket it goes to, so that one rename publishes it."""
         return self._buckets.root(location.bucket) / _STAGING / export_id
@@ -94,8 +98,8 @@ class ExportPlaces:
             return False
         return hashlib.sha256(content).hexdigest() == manifest_sha256
 
-    def put(self, folder: Path, location: Location, *, manifest_sha256: str) -> Path:
-        """Give a whole ``folder`` its place, and return the folder that this changed; may be repeated.
+    def put(self, folder: Path, location: Location, *, manifest_sha256: str) -> list[Path]:
+        """Give a whole ``folder`` its place, and return the folders that this may have changed; may be repeated.
 
         Raises: TargetTaken if something else lies there by now; OSError.
         """
@@ -107,7 +111,8 @@ class ExportPlaces:
                 raise TargetTaken(f"{location} exists by now, and is not this export")
             target.parent.mkdir(parents=True, exist_ok=True)
             folder.rename(target)
-        return target.parent
+        root = Path(os.path.realpath(self._buckets.root(location.bucket)))
+        return [parent for parent in target.parents if parent.is_relative_to(root)]
 
     def staged(self) -> dict[str, list[str]]:
         """By bucket, the exports that have a staging folder."""
