@@ -162,6 +162,38 @@ def test_a_body_with_any_bytes_changed(world: World, target: str, edits: list[Ed
     world.send(target, edited(json.dumps(body, ensure_ascii=False).encode(), edits))
 
 
+#: Pieces of the parameters that name an upload's boundary, field and file.
+PARAMETER = st.builds(
+    "{}{}{}{}".format,
+    st.sampled_from(["; ", ";", " "]),
+    st.sampled_from(["boundary", "name", "filename", "Name", "x", ""]),
+    st.sampled_from(["=", "*=", "*0=", "*1*=", "*=", "", "==", "*" + "9" * 5000 + "="]),
+    st.sampled_from(["x", '"x"', "file", "customSpecFile", "a.py", "utf-8'en'%ff.py", "idna''%ff", "undefined''a", '"'])
+    | st.text(st.characters(min_codepoint=0x20, max_codepoint=0xFF, exclude_characters="\x7f"), max_size=8),
+)
+UPLOAD = "/v2/model?Action=CreateModelCustomConf"
+
+
+@settings(max_examples=400)
+@given(
+    kind=st.lists(PARAMETER, max_size=3).map("".join),
+    named=st.lists(PARAMETER, max_size=3).map("".join),
+    edits=st.just([]) | EDITS,
+)
+@example(kind="; boundary*=x; boundary*0=y", named="; name=file; filename=a.py", edits=[])
+@example(kind="; boundary*" + "9" * 5000 + "=x", named="; name=file; filename=a.py", edits=[])
+@example(kind="; boundary=x", named="; name=file; filename*=a; filename*0=a.py", edits=[])
+@example(kind="; boundary=x", named="; name=file; filename*=idna'en'%ff%fe.py", edits=[])
+def test_an_upload_with_any_names_and_bytes_changed(world: World, kind: str, named: str, edits: list[Edit]) -> None:
+    lines = ["--x", f"content-disposition: form-data{named}", "", "{}", "--x--", ""]
+    content = edited("\r\n".join(lines).encode("latin-1"), edits)
+    length = ("content-length", str(len(content)))
+    headers = [*world.account.headers(UPLOAD), ("content-type", f"multipart/form-data{kind}"), length]
+    before = world.contents.read()
+    reply = send_bytes(world.account.server.address, request(headers, content, target=UPLOAD)).checked()
+    assert reply.status == 200 or world.contents.read() == before
+
+
 # HTTP itself. When the answer has begun, or does not, since the server waits for more, the sending side is closed, and
 # all that comes back is read: a server that does not close then runs into the time-out. All requests are mere reads,
 # since what is under way at that moment is carried out without an answer.

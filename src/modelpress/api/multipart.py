@@ -36,14 +36,31 @@ def find_file(content_type: str, body: bytes, *, fields: Collection[str]) -> Upl
         head, found, content = part.partition(b"\r\n\r\n")
         if not found or len(head) > _LARGEST_HEADER_BYTES:
             return None
-        headers = BytesHeaderParser().parsebytes(head.lstrip(b" \t").removeprefix(b"\r\n"))
-        if headers.get_param("name", header="content-disposition") in fields and (name := headers.get_filename()):
+        field, name = _names(head.lstrip(b" \t").removeprefix(b"\r\n"))
+        if field in fields and name:
             return UploadedFile(name=name, content=content)
     return None
+
+
+#: What the standard library raises for parameters that contradict each other, are numbered beyond all bounds, or say
+#: that they are in an encoding that cannot be decoded.
+_NO_PARAMETERS = (TypeError, ValueError)
+
+
+def _names(head: bytes) -> tuple[object, str | None]:
+    """The field that a part is of, and the file's name, as its headers say; None where they cannot be read."""
+    headers = BytesHeaderParser().parsebytes(head)
+    try:
+        return headers.get_param("name", header="content-disposition"), headers.get_filename()
+    except _NO_PARAMETERS:
+        return None, None
 
 
 def _boundary(content_type: str) -> bytes:
     header = Message()
     header["content-type"] = content_type
-    boundary = header.get_boundary("") if header.get_content_type() == "multipart/form-data" else ""
+    try:
+        boundary = header.get_boundary("") if header.get_content_type() == "multipart/form-data" else ""
+    except _NO_PARAMETERS:
+        return b""
     return boundary.encode("latin-1", errors="replace")
