@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Select, create_engine, event
+from sqlalchemy import Connection, Engine, PoolProxiedConnection, Select, create_engine, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -90,15 +90,20 @@ class Database:
         return rows
 
     def _unpooled(self) -> Any:
-        with _driver_errors():
-            pooled = self._engine.raw_connection()
-            pooled.detach()
+        pooled = self._raw_connection()
+        pooled.detach()
         return pooled.dbapi_connection
+
+    def _raw_connection(self) -> PoolProxiedConnection:
+        with _driver_errors():
+            try:
+                return self._engine.raw_connection()
+            except self._engine.dialect.loaded_dbapi.Error as exc:  # not wrapped: a server that went away
+                raise _unavailable(exc) from exc
 
     def _fetch_postgresql(self, text: str, parameters: Any) -> list[Any]:
         """All rows of one SELECT. Its driver begins a transaction unless told not to: two round trips more."""
-        with _driver_errors():
-            pooled = self._engine.raw_connection()
+        pooled = self._raw_connection()
         driver: Any = pooled.dbapi_connection
         try:
             driver.autocommit = True
