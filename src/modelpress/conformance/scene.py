@@ -12,8 +12,8 @@ from modelpress.conformance.session import LONGEST_WAIT, Session
 
 _NO_WRITES = "it would make something, and --write was not given"
 _NO_MODEL = "nothing to compress: give --bucket and --path, or --model"
-#: Tasks that are created, at most, to find one that still waits.
-_CROWD = 6
+#: How many tasks are created, at most, to find one that still waits.
+LONGEST_CROWD = 6
 MODEL_FORMAT = "HuggingFace.Transformers"
 FINAL = ("succeeded", "failed", "stopped")
 
@@ -129,7 +129,7 @@ class Scene:
 
         Raises: NotApplicable where they are begun as fast as they are created.
         """
-        for _ in range(_CROWD):
+        for _ in range(LONGEST_CROWD):
             task_id = self.new_task()
             if self._detail(task_id)["status"] == "creating":
                 return task_id

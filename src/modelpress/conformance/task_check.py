@@ -8,7 +8,7 @@ from modelpress.conformance import document
 from modelpress.conformance.check import NotApplicable, check, ensure
 from modelpress.conformance.envelope_check import NOBODY
 from modelpress.conformance.page_check import page_checks
-from modelpress.conformance.scene import FINAL, Scene, new_name
+from modelpress.conformance.scene import FINAL, LONGEST_CROWD, Scene, new_name
 from modelpress.conformance.session import Session
 from modelpress.conformance.task_table import WEIGHTS
 
@@ -189,6 +189,21 @@ def measured_task(session: Session, scene: Scene) -> str:
     return f"{len(states)} events"
 
 
+@check(_LIST, answer=("result.modelCompTaskList[].queuePosition",), writes=True, ours=True)
+def waiting_task_has_a_place(session: Session, scene: Scene) -> str:
+    """The list tells of a task that waits which place it has, counted from 1; its detail tells a place too."""
+    for _ in range(LONGEST_CROWD):
+        made = scene.waiting_task()
+        (item,) = session.result(_LIST, {"pageReverse": True, "maxKeys": 1})["modelCompTaskList"]
+        detail = _detail(session, made)
+        scene.end(made)
+        if (item["id"], item["status"], detail["status"]) == (made, "creating", "creating"):
+            places = (item.get("queuePosition"), detail.get("queuePosition"))
+            ensure(all(isinstance(place, int) and place >= 1 for place in places), f"the places are {places}")
+            return "it has one"
+    raise NotApplicable("every task was begun before it could be looked at")
+
+
 @check(_LIST, request=("sourceModelId",))
 def tasks_of_a_source(session: Session, scene: Scene) -> str:
     """sourceModelId leaves only tasks that read this version."""
@@ -309,6 +324,7 @@ TASK_CHECKS = (
     unknown_task,
     measured_task,
     *page_checks(_LIST, items="modelCompTaskList", key="id", fill=lambda scene: scene.end(scene.new_task())),
+    waiting_task_has_a_place,
     tasks_of_a_source,
     schemes_are_the_weights,
     retried_task,

@@ -29,7 +29,7 @@ _ITEM = (
     ours("progress", "integer", always=True),
     ours("stage"),
     ours("etaSeconds", "integer", unchecked=_PASSING),
-    ours("queuePosition", "integer", unchecked=_PASSING),
+    ours("queuePosition", "integer"),
     ours("tags[]", "list"),
     *within("tags[]", (ours("tagKey", always=True), ours("tagValue", always=True))),
 )
