@@ -63,10 +63,10 @@ class World:
         body: dict[str, Any] = real(copy.deepcopy(BODIES[FORMS[target].name]))
         return body
 
-    def send(self, target: str, content: bytes) -> Reply:
+    def send(self, target: str, content: bytes, *, query: str = "") -> Reply:
         """The reply; if it is a refusal, or the action only reads, nothing has changed."""
         before = self.contents.read()
-        reply = self.account.send(target, content).checked()
+        reply = self.account.send(target + query, content).checked()
         if reply.status != 200 or not FORMS[target].writes:
             assert self.contents.read() == before
         return reply
@@ -160,6 +160,22 @@ def edited(content: bytes, edits: list[Edit]) -> bytes:
 def test_a_body_with_any_bytes_changed(world: World, target: str, edits: list[Edit]) -> None:
     body = world.body(target, lambda ids: ids[0])
     world.send(target, edited(json.dumps(body, ensure_ascii=False).encode(), edits))
+
+
+#: What may stand behind the Action in a query.
+QUERY = st.lists(
+    st.sampled_from(["&", "=", "&clientToken=", "&Action=", "&action=", "%00", "%ff", "%", "%20", "+", ";", "?", "#"])
+    | st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), max_size=5)
+    | st.just("x" * 100),
+    max_size=6,
+).map("".join)
+
+
+@settings(max_examples=300)
+@given(target=TARGETS.filter(lambda target: "?" in target), query=QUERY)
+def test_a_sound_body_with_any_query(world: World, target: str, query: str) -> None:
+    body = world.body(target, lambda ids: ids[-1])
+    world.send(target, json.dumps(body).encode(), query=query)
 
 
 #: Pieces of the parameters that name an upload's boundary, field and file.
