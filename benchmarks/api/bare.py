@@ -12,7 +12,7 @@ from benchmarks.api.seeding import Seeded
 #: What an item of the list shows. Written here by hand: it is what the product's own statement is held against.
 _COLUMNS = (
     "id, name, description, status, source_model_id, strategy, scheme, output_model_id, stage, percent, eta_seconds,"
-    " created_at, finished_at"
+    " tags, created_at, finished_at"
 )
 _PAGE = {
     reverse: (

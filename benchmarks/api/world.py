@@ -23,7 +23,7 @@ SHARES = (0.40, 0.25, 0.15, 0.10, 0.06, 0.03, 0.01)
 TASKS_A_MODEL = 500
 _MODELS_A_SET = 20
 #: Change it when the rows below change, so that a cached database of the old rows is not taken for one of the new.
-FORM = 2
+FORM = 3
 
 _BLOCK_ROWS = 20_000
 _ALPHABET = np.frombuffer(b"abcdefghijklmnopqrstuvwxyz0123456789", dtype="S1")
@@ -62,7 +62,7 @@ VERSION_COLUMNS = (
 TASK_COLUMNS = (
     *("seq", "id", "account_id", "name", "description", "status", "recipe", "strategy", "scheme", "source_model_id"),
     *("model_set_id", "output_model_id", "reason", "attempt", "stage", "percent", "bytes_done", "bytes_total"),
-    *("statistics", "created_at", "started_at", "finished_at", "deleted_at"),
+    *("statistics", "created_at", "started_at", "finished_at", "deleted_at", "tags"),
 )
 TAG_COLUMNS = ("task_seq", "account_id", "tag_key", "tag_value")
 
@@ -131,9 +131,8 @@ class World:
             model = die % len(self.models[owner])
             of = (account, self.models[owner][model], self.sets[owner][model // _MODELS_A_SET], outputs[i])
             rows.append(_task(seq, ids[i], status, of, die=die, at=_BEGAN_AT + seq * _SPAN_MICROSECONDS // self.size))
-            if die % 20 == 0:
-                key, value = _TAGS[die // 20 % len(_TAGS)]
-                tags.append((seq, account, key, value))
+            if _is_tagged(die):
+                tags.append((seq, account, *_tag(die)))
         return Block(tasks=rows, tags=tags)
 
 
@@ -153,7 +152,16 @@ def _task(seq: int, task_id: str, status: str, of: tuple[str, str, str, str], *,
         _STATISTICS if succeeded and die % 10 == 0 else None,
         *(at, at + 2_000_000 if final else None, at + 700_000_000 if final else None),
         at + 90_000_000_000 if final and die % 50 == 1 else None,
+        json.dumps([_tag(die)], ensure_ascii=False) if _is_tagged(die) else None,
     )
+
+
+def _is_tagged(die: int) -> bool:
+    return die % 20 == 0
+
+
+def _tag(die: int) -> tuple[str, str]:
+    return _TAGS[die // 20 % len(_TAGS)]
 
 
 _RECIPES = {
