@@ -17,6 +17,7 @@ MODULES = (
     "modelpress.api.server",
     "modelpress.client.client",
     "modelpress.cli.main",
+    "modelpress.conformance.checks",
     "modelpress.service.services",
     "modelpress.worker.supervisor",
     "modelpress.worker.courier",
