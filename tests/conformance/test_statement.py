@@ -127,6 +127,26 @@ def test_a_page_is_one_range_of_one_index_and_nothing_is_sorted(
 
 @pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize("arm", list(Arm))
+def test_a_page_that_begins_with_a_marker_is_the_same_range(crowded: Scene, arm: Arm, reverse: bool) -> None:
+    shape = Shape(arm=arm, reverse=reverse, marked=True)
+    plan = plan_of(
+        crowded.database,
+        page_of(shape, dialect=crowded.database.dialect),
+        account_id=crowded.account_id,
+        marker="amva-3000",
+        stop=0 if reverse else 4000,
+        limit=11,
+        **_ARM[arm],
+    )
+    if crowded.database.dialect == "sqlite":
+        look = "\nSCALAR SUBQUERY 1\nSEARCH marked USING INDEX sqlite_autoindex_task_1 (id=?)"
+        assert plan.count(look) == 1
+        plan = plan.replace(look, "")
+    _check_range(crowded.database, plan, arm, reverse)
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("arm", list(Arm))
 def test_where_a_look_ends_is_found_in_the_same_range(crowded: Scene, arm: Arm, reverse: bool) -> None:
     bounds = {"start": 4000 if reverse else 3000, "stop": 3000 if reverse else 4000}
     query = end_of_look(arm, reverse=reverse)

@@ -9,7 +9,9 @@ from msgspec import UNSET, Struct, UnsetType
 
 from modelpress.domain.page import PageRequest
 
-_REMEMBERED = 16_384
+#: Some 100 bytes each.
+_REMEMBERED = 65_536
+_QUARTER_SECONDS = 900
 
 
 class Result(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
@@ -33,7 +35,17 @@ def time_text(moment: datetime) -> str:
 @lru_cache(_REMEMBERED)
 def second_text(second: int) -> str:
     """A second since 1970, as ``time_text`` writes it; remembered, since lists show the same times again and again."""
-    return datetime.fromtimestamp(second).astimezone().isoformat()
+    quarter, rest = divmod(second, _QUARTER_SECONDS)
+    to_the_hour, minute, offset = _quarter_text(quarter)
+    return f"{to_the_hour}:{minute + rest // 60:02d}:{rest % 60:02d}{offset}"
+
+
+@lru_cache(_REMEMBERED)
+def _quarter_text(quarter: int) -> tuple[str, int, str]:
+    # Offsets of all time zones begin and end at whole quarters of an hour, and are multiples of one.
+    moment = datetime.fromtimestamp(quarter * _QUARTER_SECONDS).astimezone()
+    text = moment.isoformat()
+    return text[:13], moment.minute, text[19:]
 
 
 def page_info(request: PageRequest, next_marker: str | None) -> PageInfo:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import lru_cache
 
 from modelpress.api import task_result as result
 from modelpress.api import wire
@@ -25,6 +26,8 @@ from modelpress.service.services import Services
 from modelpress.service.tasks import TaskRequest
 
 #: Of a log, told at once.
+#: Filters that only name a source model are what is polled; each is made once.
+_REMEMBERED = 256
 _DEFAULT_LINES = 100
 
 
@@ -65,6 +68,8 @@ def _describe_tasks(services: Services, caller: Caller, request: wire.ListTasks)
 
 
 def _filter(request: wire.ListTasks) -> TaskFilter:
+    if not (_looks_at_many(request) or request.status or request.create_time_start or request.create_time_end):
+        return _of_source(request.source_model_id or "")
     return TaskFilter(
         source_model_id=request.source_model_id or "",
         model_set_id=request.model_set_id or "",
@@ -76,6 +81,11 @@ def _filter(request: wire.ListTasks) -> TaskFilter:
         created_before=end_of_second(make_moment(request.create_time_end or "", field="createTimeEnd")),
         tags=_tags(request.tags),
     )
+
+
+@lru_cache(_REMEMBERED)
+def _of_source(source_model_id: str) -> TaskFilter:
+    return TaskFilter(source_model_id=source_model_id)
 
 
 def _tags(tags: tuple[wire.Tag, ...] | None) -> tuple[Tag, ...]:

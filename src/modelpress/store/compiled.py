@@ -22,17 +22,15 @@ _Processor = Callable[[Any], Any]
 class CompiledSelect:
     """One SELECT of one database: made at the store's start, called from any thread.
 
-    Called with the statement's ``bindparam`` names, it gives all rows as named tuples (or what ``make`` makes of a
-    sequence), values as the columns' types
-    have them (a datetime, a list), just like ``connection.execute(statement, …).all()``. It is a transaction of its own
-    and sees one state; use ``Database.read`` where several statements must see the same one.
+    Called with the statement's ``bindparam`` names, it gives all rows as named tuples, values as the columns' types
+    have them (a datetime, a list), just like ``connection.execute(statement, …).all()``. With ``as_is`` rows and values
+    are as the driver gives them, for a caller to whom a microsecond a row matters. It is a transaction of its own and
+    sees one state; use ``Database.read`` where several statements must see the same one.
 
     A text has to stand for all values: a list of unknown length (``in_(bindparam(…, expanding=True))``) has none.
     """
 
-    def __init__(
-        self, statement: Select[Any], *, dialect: Dialect, fetch: Fetch, make: Callable[[Any], Any] | None = None
-    ) -> None:
+    def __init__(self, statement: Select[Any], *, dialect: Dialect, fetch: Fetch, as_is: bool = False) -> None:
         compiled = statement.compile(dialect=dialect)
         if compiled.post_compile_params:
             raise TypeError("a statement whose text depends on its parameters cannot be compiled once")
@@ -48,7 +46,9 @@ class CompiledSelect:
         for name in self._into.keys() & self._constants.keys():
             self._constants[name] = self._into.pop(name)(self._constants[name])
         columns = list(statement.selected_columns)
-        self._make = make or _named_row([column.name for column in columns])
+        self._as_is = as_is
+        row_type: Any = namedtuple("CompiledRow", [column.name for column in columns])  # type: ignore[misc]
+        self._make = row_type._make
         self._out = [
             (index, process)
             for index, column in enumerate(columns)
@@ -63,8 +63,7 @@ class CompiledSelect:
         if parameters.keys() != self._given:
             raise TypeError(f"the statement takes {sorted(self._given)}, not {sorted(parameters)}")
         rows = self._fetch(self._text, self._bound(parameters))
-        make, read = self._make, self._read
-        return [make(read(row)) for row in rows] if self._out else [make(row) for row in rows]
+        return rows if self._as_is else [self._make(self._read(row)) for row in rows]
 
     def first(self, **parameters: Any) -> Any:
         """The first row, or None. Raises as a call does."""
@@ -78,19 +77,12 @@ class CompiledSelect:
         return bound if self._order is None else [bound[name] for name in self._order]
 
     def _read(self, row: Any) -> Any:
-        # No processor makes anything else of None, which some columns nearly always are.
-        values = None
+        if not self._out:
+            return row
+        values = list(row)
         for index, process in self._out:
-            if row[index] is not None:
-                values = values or list(row)
-                values[index] = process(row[index])
-        return values or row
-
-
-def _named_row(names: list[str]) -> Callable[[Any], Any]:
-    row_type: Any = namedtuple("CompiledRow", names)  # type: ignore[misc]
-    make: Callable[[Any], Any] = row_type._make
-    return make
+            values[index] = process(values[index])
+        return values
 
 
 def _result_processor(kind: TypeEngine[Any], dialect: Dialect) -> _Processor | None:

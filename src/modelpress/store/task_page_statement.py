@@ -17,7 +17,9 @@ from sqlalchemy import (
     ColumnElement,
     Label,
     Select,
+    Text,
     bindparam,
+    cast,
     exists,
     func,
     literal,
@@ -44,6 +46,8 @@ class Shape:
 
     arm: Arm
     reverse: bool
+    #: Whether the page begins with the task of the id ``marker``, instead of with ``start``.
+    marked: bool = False
     #: What is looked at row by row, by the names of CONDITIONS.
     conditions: frozenset[str] = frozenset()
     #: How many statuses and tags are looked at row by row.
@@ -56,9 +60,8 @@ def _microseconds(column: ColumnElement[Any], name: str) -> Label[int]:
     return type_coerce(column, BigInteger).label(name)
 
 
-#: In the order of the domain's TaskSummary; ``seq`` is first, and stays in the store.
+#: In the order of the domain's TaskSummary, and ``seq`` behind it, which stays in the store. Tags as they are stored.
 _SHOWN = (
-    task.c.seq,
     task.c.id,
     task.c.name,
     task.c.description,
@@ -70,13 +73,20 @@ _SHOWN = (
     task.c.percent,
     task.c.stage,
     task.c.eta_seconds,
-    task.c.tags,
+    cast(task.c.tags, Text).label("tags"),
     _microseconds(task.c.created_at, "created_us"),
     _microseconds(task.c.finished_at, "finished_us"),
+    task.c.seq,
 )
 
 #: LIKE knows letters' cases on one database and not on the other; these two look for the very characters on both.
 _POSITION: dict[str, Callable[..., ColumnElement[int]]] = {"sqlite": func.instr, "postgresql": func.strpos}
+
+
+_marked = task.alias("marked")
+MARKED = select(_marked.c.seq).where(
+    _marked.c.id == bindparam("marker"), _marked.c.account_id == bindparam("account_id")
+)
 
 
 def _conditions(dialect: str) -> dict[str, ColumnElement[bool]]:
@@ -102,25 +112,27 @@ def _has_tag(number: int) -> ColumnElement[bool]:
     )
 
 
-def _bounded(rows: Select[Any], seq: Column[int], *, reverse: bool) -> Select[Any]:
-    """``rows`` between ``start`` and ``stop``, both included, in that order."""
-    first, last = ("stop", "start") if reverse else ("start", "stop")
-    rows = rows.where(seq >= bindparam(first), seq <= bindparam(last))
+def _bounded(rows: Select[Any], seq: Column[int], *, reverse: bool, marked: bool = False) -> Select[Any]:
+    """``rows`` from ``start`` (or the task of the id ``marker``) to ``stop``, both included, in that order."""
+    # Found where the page is read: a look of its own would be a statement more. No such task means no rows.
+    start: Any = MARKED.scalar_subquery() if marked else bindparam("start")
+    stop: Any = bindparam("stop")
+    rows = rows.where(seq <= start, seq >= stop) if reverse else rows.where(seq >= start, seq <= stop)
     return rows.order_by(seq.desc() if reverse else seq)
 
 
-def _tasks(arm: Arm, *columns: ColumnElement[Any], reverse: bool) -> Select[Any]:
+def _tasks(arm: Arm, *columns: ColumnElement[Any], reverse: bool, marked: bool = False) -> Select[Any]:
     """The tasks of one arm that are not deleted."""
     rows = select(*columns).where(task.c.deleted_at.is_(None))
     if arm is Arm.TAG:
         rows = rows.select_from(task_tag.join(task, task.c.seq == task_tag.c.task_seq)).where(*_of_tag())
-        return _bounded(rows, task_tag.c.task_seq, reverse=reverse)
+        return _bounded(rows, task_tag.c.task_seq, reverse=reverse, marked=marked)
     rows = rows.where(task.c.account_id == bindparam("account_id"))
     if arm is Arm.SOURCE:
         rows = rows.where(task.c.source_model_id == bindparam("source_model_id"))
     elif arm is Arm.STATUS:
         rows = rows.where(task.c.status == bindparam("status"))
-    return _bounded(rows, task.c.seq, reverse=reverse)
+    return _bounded(rows, task.c.seq, reverse=reverse, marked=marked)
 
 
 def _of_tag() -> tuple[ColumnElement[bool], ...]:
@@ -133,7 +145,7 @@ def _of_tag() -> tuple[ColumnElement[bool], ...]:
 
 def page_of(shape: Shape, *, dialect: str) -> Select[Any]:
     """At most ``limit`` tasks of one arm, as lists show them."""
-    rows = _tasks(shape.arm, *_SHOWN, reverse=shape.reverse)
+    rows = _tasks(shape.arm, *_SHOWN, reverse=shape.reverse, marked=shape.marked)
     conditions = _conditions(dialect)
     rows = rows.where(*(conditions[name] for name in sorted(shape.conditions)))
     if shape.statuses:
@@ -153,8 +165,6 @@ def end_of_look(arm: Arm, *, reverse: bool) -> Select[Any]:
         rows = _tasks(arm, task.c.id, task.c.seq, reverse=reverse)
     return rows.offset(bindparam("looked_at")).limit(1)
 
-
-MARKED = select(task.c.seq).where(task.c.id == bindparam("marker"), task.c.account_id == bindparam("account_id"))
 
 #: The last task before a time, and the first after it, by their creation.
 LAST_BEFORE = (

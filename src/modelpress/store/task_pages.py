@@ -8,10 +8,10 @@ to go on, so a rare name among millions of tasks takes several requests and neve
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable
+import json
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import cache
+from functools import cache, lru_cache
 from operator import itemgetter
 from typing import Any
 
@@ -39,9 +39,12 @@ LONGEST_COUNTED_QUEUE = 1000
 #: Tasks are numbered as they are stored and dated by the clock of the server that was asked: two servers' clocks may
 #: differ by half of this without a task being missed.
 _CLOCKS_APART = timedelta(minutes=10)
+#: Filters whose plans are kept.
+_REMEMBERED = 256
 _BEFORE_ALL, _AFTER_ALL = 0, 2**62
 
-_seq = itemgetter(0)
+_seq = itemgetter(-1)
+_TAGS = TaskSummary._fields.index("tags")
 
 
 @dataclass(slots=True)
@@ -67,7 +70,7 @@ class TaskPages:
 
         @cache
         def page(shape: Shape) -> CompiledSelect:
-            return database.compiled(page_of(shape, dialect=database.dialect), make=tuple)
+            return database.compiled(page_of(shape, dialect=database.dialect), as_is=True)
 
         @cache
         def look(arm: Arm, reverse: bool) -> CompiledSelect:
@@ -80,18 +83,30 @@ class TaskPages:
 
         Raises: InvalidMarker if the account never had a task of the marker's id.
         """
-        account = {"account_id": account_id}
-        bounds = self._bounds(request, wanted, account)
-        shape, arms, values = _plan(wanted, reverse=request.reverse)
-        going_on = self._cut(bounds, shape, arms, account) if _looks_row_by_row(shape) else None
-        parameters = {**account, **values, **bounds.as_range(reverse=request.reverse), "limit": request.max_keys + 1}
-        page = self._page(shape)
-        found = [page(**parameters, **arm) for arm in arms]
-        rows = found[0] if len(found) == 1 else _merge(found, reverse=request.reverse)
+        account, marker, going_on = {"account_id": account_id}, request.marker, None
+        plan = _plan(wanted, reverse=request.reverse, marked=bool(marker))
+        shape = plan.shape
+        if shape.marked:
+            rows = self._rows(plan, request, account | {"marker": marker, "stop": _last(shape)})
+            if not rows:
+                self._place_of(marker, account)
+        else:
+            bounds = self._bounds(request, wanted, account)
+            if plan.looks_row_by_row:
+                going_on = self._cut(bounds, plan, account)
+            rows = self._rows(plan, request, account | bounds.as_range(reverse=request.reverse))
         if len(rows) > request.max_keys:
-            going_on = rows[request.max_keys][1]
-        items = tuple(TaskSummary._make(row[1:]) for row in rows[: request.max_keys])
-        return Page(items=items, next_marker=going_on)
+            going_on = rows.pop(request.max_keys)[0]
+            del rows[request.max_keys :]
+        return Page(items=tuple(map(_summary, rows)), next_marker=going_on)
+
+    def _rows(self, plan: _Plan, request: PageRequest, parameters: dict[str, Any]) -> list[Any]:
+        page = self._page(plan.shape)
+        parameters |= plan.values
+        parameters["limit"] = request.max_keys + 1
+        if len(plan.arms) == 1:
+            return page(**parameters, **plan.arms[0])
+        return list(heapq.merge(*(page(**parameters, **arm) for arm in plan.arms), key=_seq, reverse=request.reverse))
 
     def waiting(self) -> dict[str, int]:
         """The places of the tasks that wait for a worker, counted from 1, of all accounts; the first thousand."""
@@ -107,20 +122,25 @@ class TaskPages:
             after = self._first_after.first(moment=_later(wanted.created_before), **account)
             bounds.highest = after.seq if after else bounds.highest
         if request.marker:
-            marked = self._marked.first(marker=request.marker, **account)
-            if marked is None:
-                raise InvalidMarker(request.marker)
+            seq = self._place_of(request.marker, account)
             if request.reverse:
-                bounds.highest = min(bounds.highest, marked.seq)
+                bounds.highest = min(bounds.highest, seq)
             else:
-                bounds.lowest = max(bounds.lowest, marked.seq)
+                bounds.lowest = max(bounds.lowest, seq)
         return bounds
 
-    def _cut(self, bounds: _Bounds, shape: Shape, arms: list[dict[str, Any]], account: dict[str, str]) -> str | None:
+    def _place_of(self, marker: str, account: dict[str, str]) -> int:
+        marked = self._marked.first(marker=marker, **account)
+        if marked is None:
+            raise InvalidMarker(marker)
+        return int(marked.seq)
+
+    def _cut(self, bounds: _Bounds, plan: _Plan, account: dict[str, str]) -> str | None:
         """End ``bounds`` where enough rows were looked at; the id of the row behind, None if there are not so many."""
+        shape = plan.shape
         look = self._look(shape.arm, shape.reverse)
         parameters = {**account, **bounds.as_range(reverse=shape.reverse), "looked_at": LOOKED_AT}
-        ends = [end for arm in arms if (end := look.first(**parameters, **arm)) is not None]
+        ends = [end for arm in plan.arms if (end := look.first(**parameters, **arm)) is not None]
         if not ends:
             return None
         if shape.reverse:
@@ -132,8 +152,18 @@ class TaskPages:
         return str(nearest.id)
 
 
-def _plan(wanted: TaskFilter, *, reverse: bool) -> tuple[Shape, list[dict[str, Any]], dict[str, Any]]:
-    """The statement's shape; for each range its own parameters; and those that all ranges share."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Plan:
+    """How a filter's pages are read: the statement's shape, each range's own parameters, and those that all share."""
+
+    shape: Shape
+    arms: tuple[dict[str, Any], ...]
+    values: dict[str, Any]
+    looks_row_by_row: bool
+
+
+@lru_cache(_REMEMBERED)
+def _plan(wanted: TaskFilter, *, reverse: bool, marked: bool) -> _Plan:
     asked: dict[str, Any] = {
         "strategy": wanted.strategy and wanted.strategy.value,
         "scheme": wanted.scheme and wanted.scheme.name,
@@ -145,29 +175,39 @@ def _plan(wanted: TaskFilter, *, reverse: bool) -> tuple[Shape, list[dict[str, A
     values = {name: value for name, value in asked.items() if value is not None}
     conditions = frozenset(values)
     statuses, tags = wanted.statuses, wanted.tags
+    arms: tuple[dict[str, Any], ...] = ({},)
     if wanted.source_model_id:
-        arm, arms = Arm.SOURCE, [{"source_model_id": wanted.source_model_id}]
+        arm, arms = Arm.SOURCE, ({"source_model_id": wanted.source_model_id},)
     elif tags:
         (key, value), *rest = tags
-        arm, arms, tags = Arm.TAG, [{"tag_key": key, "tag_value": value}], tuple(rest)
+        arm, arms, tags = Arm.TAG, ({"tag_key": key, "tag_value": value},), tuple(rest)
     elif statuses:
-        arm, arms, statuses = Arm.STATUS, [{"status": status.value} for status in statuses], ()
+        arm, arms, statuses = Arm.STATUS, tuple({"status": status.value} for status in statuses), ()
     else:
-        arm, arms = Arm.ACCOUNT, [{}]
+        arm = Arm.ACCOUNT
     values |= {f"status_{number}": status.value for number, status in enumerate(statuses)}
     for number, (key, value) in enumerate(tags):
         values |= {f"tag_key_{number}": key, f"tag_value_{number}": value}
-    shape = Shape(arm=arm, reverse=reverse, conditions=conditions, statuses=len(statuses), tags=len(tags))
-    return shape, arms, values
-
-
-def _looks_row_by_row(shape: Shape) -> bool:
     # Of a range that times have narrowed all rows but a few at its ends are wanted.
-    return bool(shape.statuses or shape.tags or shape.conditions - {"created_from", "created_before"})
+    looks_row_by_row = bool(statuses or tags or conditions - {"created_from", "created_before"})
+    shape = Shape(
+        arm=arm,
+        reverse=reverse,
+        marked=marked and not conditions and not looks_row_by_row,
+        conditions=conditions,
+        statuses=len(statuses),
+        tags=len(tags),
+    )
+    return _Plan(shape=shape, arms=arms, values=values, looks_row_by_row=looks_row_by_row)
 
 
-def _merge(found: Iterable[list[Any]], *, reverse: bool) -> list[Any]:
-    return list(heapq.merge(*found, key=_seq, reverse=reverse))
+def _last(shape: Shape) -> int:
+    return _BEFORE_ALL if shape.reverse else _AFTER_ALL
+
+
+def _summary(row: tuple[Any, ...]) -> TaskSummary:
+    summary = TaskSummary._make(row[:-1])
+    return summary if summary.tags is None else summary._replace(tags=json.loads(row[_TAGS]))
 
 
 def _earlier(moment: datetime) -> datetime:
