@@ -153,3 +153,13 @@ def test_a_store_on_a_server_that_is_not_there_cannot_be_opened(postgres: Postgr
         with pytest.raises(StoreUnavailable) as caught:
             open_store(Settings(data=tmp_path, database=url))
         assert isinstance(caught.value, ModelpressError)
+
+
+def test_what_need_not_be_durable_waits_for_no_disk_and_the_next_write_does_again(database: Database) -> None:
+    asked = {"sqlite": "PRAGMA synchronous", "postgresql": "SHOW synchronous_commit"}[database.dialect]
+    waits = {"sqlite": 2, "postgresql": "on"}[database.dialect]
+    seen = []
+    for durable in (True, False, False, True):
+        with database.write(durable=durable) as connection:
+            seen.append(connection.exec_driver_sql(asked).scalar_one() == waits)
+    assert seen == [True, False, False, True]

@@ -100,7 +100,7 @@ class ExportStore:
             "fruitful": fruitful,
             "until": now + lease,
         }
-        with self._database.write() as connection:
+        with self._database.write(durable=False) as connection:
             return _LEASES.keep(connection, statement.REPORT, export, values)
 
     def exported(self, export: ExportTask, exported: Exported, *, lease: timedelta, now: datetime) -> None:

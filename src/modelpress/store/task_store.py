@@ -226,7 +226,8 @@ class TaskStore:
             "fruitful": fruitful,
             "until": now + lease,
         }
-        with self._database.write() as connection:
+        # Lost with the power, it takes its worker along: what an attempt finished is in its staging folder.
+        with self._database.write(durable=False) as connection:
             return _LEASES.keep(connection, statement.REPORT, task, values)
 
     def measured(self, task: Task, statistics: Statistics, *, lease: timedelta, now: datetime) -> TaskStatus:
