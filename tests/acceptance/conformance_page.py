@@ -6,13 +6,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from modelpress.conformance.check import Outcome, Verdict
+from modelpress.conformance.check import Outcome
 from modelpress.conformance.checks import CHECKS
 from modelpress.conformance.document import Document
 from modelpress.conformance.field import Field, Mark
 from modelpress.conformance.silence import POINTS
 from modelpress.conformance.table import ActionTable
 from modelpress.conformance.tables import TABLES
+from modelpress.conformance.verdict import Verdict
 
 MADE = (
     "<!-- Made by `make conformance` from what it really checked. Decisions: src/modelpress/conformance/silence.py. -->"

@@ -14,12 +14,13 @@ from pathlib import Path
 import pytest
 
 from modelpress.conformance.channel import Channel, HttpChannel
-from modelpress.conformance.check import Outcome, Verdict
+from modelpress.conformance.check import Outcome
 from modelpress.conformance.checks import CHECKS
 from modelpress.conformance.field import places
 from modelpress.conformance.run import run_checks
 from modelpress.conformance.session import Options
 from modelpress.conformance.tables import TABLES
+from modelpress.conformance.verdict import Verdict
 from tests.acceptance.checkpoint import write_checkpoint
 from tests.acceptance.conformance_page import Coverage, page, summary, unmet
 from tests.acceptance.conftest import Sample

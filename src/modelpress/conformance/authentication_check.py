@@ -6,10 +6,11 @@ from datetime import timedelta
 
 from modelpress.conformance import document
 from modelpress.conformance.channel import Reply
-from modelpress.conformance.check import check, ensure
+from modelpress.conformance.check import check
 from modelpress.conformance.scene import Scene
 from modelpress.conformance.session import Session, refusal
 from modelpress.conformance.table import EVERY_ACTION
+from modelpress.conformance.verdict import ensure
 
 _TARGET = "/v2/model?Action=DescribeModelCompTasks"
 # The two texts that the Python SDK explains to its user.

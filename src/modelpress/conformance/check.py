@@ -4,34 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import StrEnum
-from typing import TYPE_CHECKING
 
 from modelpress.conformance.document import Document
+from modelpress.conformance.scene import Scene
+from modelpress.conformance.session import Session
 from modelpress.conformance.tables import TABLES
+from modelpress.conformance.verdict import Verdict
 
-if TYPE_CHECKING:
-    from modelpress.conformance.scene import Scene
-    from modelpress.conformance.session import Session
-
-
-Run = Callable[["Session", "Scene"], str]
-
-
-class Verdict(StrEnum):
-    """How a check ended."""
-
-    PASS = "PASS"
-    FAIL = "FAIL"
-    NA = "NA"
-
-
-class Mismatch(Exception):
-    """The server did otherwise than is written."""
-
-
-class NotApplicable(Exception):
-    """There is nothing to look at; the message says why."""
+Run = Callable[[Session, Scene], str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,12 +76,3 @@ def check(
         )
 
     return make
-
-
-def ensure(holds: bool, otherwise: str) -> None:
-    """Nothing, if it holds.
-
-    Raises: Mismatch.
-    """
-    if not holds:
-        raise Mismatch(otherwise)

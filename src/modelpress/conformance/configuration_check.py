@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from modelpress.conformance.check import check, ensure
+from modelpress.conformance.check import check
 from modelpress.conformance.scene import MODEL_FORMAT, Scene
 from modelpress.conformance.session import Session, refusal
+from modelpress.conformance.verdict import ensure
 
 _CREATE, _UPLOAD = "CreateCustomModel", "CreateModelCustomConf"
 _SYSTEM, _CUSTOM = "DescribeModelSystemAdvancedConf", "DescribeModelCustomAdvancedConf"

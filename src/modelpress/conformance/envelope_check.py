@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from modelpress.conformance import document
 from modelpress.conformance.channel import Reply
-from modelpress.conformance.check import check, ensure
+from modelpress.conformance.check import check
 from modelpress.conformance.scene import Scene
 from modelpress.conformance.session import Session, refusal
 from modelpress.conformance.table import EVERY_ACTION
+from modelpress.conformance.verdict import ensure
 
 #: An id that no account has.
 NOBODY = "amva-000000000000"

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from modelpress.conformance.check import check, ensure
+from modelpress.conformance.check import check
 from modelpress.conformance.scene import Scene
 from modelpress.conformance.session import LONGEST_WAIT, Session
+from modelpress.conformance.verdict import ensure
 
 _CREATE, _EXPORT = "CreateModelExportTask", "DescribeModelExportTask"
 _NO_MODEL = "amv-000000000000"

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from modelpress.conformance.check import Check, check, ensure
+from modelpress.conformance.check import Check, check
 from modelpress.conformance.scene import Scene, new_name
 from modelpress.conformance.session import Session
+from modelpress.conformance.verdict import ensure
 
 _CREATE, _DETAIL, _LIST = "CreateModelCompTask", "DescribeModelCompTask", "DescribeModelCompTasks"
 _ITEMS = "result.modelCompTaskList[]"

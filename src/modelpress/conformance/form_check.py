@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from typing import Any
 
 from modelpress.conformance import document
-from modelpress.conformance.check import Check, Mismatch, NotApplicable
+from modelpress.conformance.check import Check
 from modelpress.conformance.field import Field, Mark
 from modelpress.conformance.scene import Scene
 from modelpress.conformance.session import Session
 from modelpress.conformance.table import ActionTable
+from modelpress.conformance.verdict import Mismatch, NotApplicable
 
 
 def _offered(fields: tuple[Field, ...]) -> tuple[Field, ...]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from modelpress.conformance.check import check, ensure
+from modelpress.conformance.check import check
 from modelpress.conformance.page_check import page_checks
 from modelpress.conformance.scene import MODEL_FORMAT, Scene, new_name
 from modelpress.conformance.session import Session
+from modelpress.conformance.verdict import ensure
 
 _CREATE_SET, _SETS, _SET, _DELETE_SET = (
     "CreateCustomModelSet",

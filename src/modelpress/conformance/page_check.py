@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from modelpress.conformance import document
-from modelpress.conformance.check import Check, NotApplicable, ensure
+from modelpress.conformance.check import Check
 from modelpress.conformance.scene import Scene
 from modelpress.conformance.session import Session
 from modelpress.conformance.tables import TABLES
+from modelpress.conformance.verdict import NotApplicable, ensure
 
 _INFO = "result.pageInfo"
 

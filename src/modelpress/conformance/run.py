@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterable, Iterator
 
 from modelpress.client.client import ServerUnreachable
 from modelpress.conformance.channel import Channel
-from modelpress.conformance.check import Check, Mismatch, NotApplicable, Outcome, Verdict
+from modelpress.conformance.check import Check, Outcome
 from modelpress.conformance.field import Mark
 from modelpress.conformance.scene import Scene
 from modelpress.conformance.session import Options, Session
 from modelpress.conformance.tables import TABLES
+from modelpress.conformance.verdict import Mismatch, NotApplicable, Verdict
 
 
 def run_checks(

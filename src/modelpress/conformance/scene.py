@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
-from modelpress.conformance.check import Mismatch, NotApplicable, ensure
 from modelpress.conformance.session import LONGEST_WAIT, Session
+from modelpress.conformance.verdict import Mismatch, NotApplicable, ensure
 
 _NO_WRITES = "it would make something, and --write was not given"
 _NO_MODEL = "nothing to compress: give --bucket and --path, or --model"

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from modelpress.conformance.channel import Channel, HttpChannel, Reply
-from modelpress.conformance.check import Mismatch, NotApplicable
 from modelpress.conformance.field import Mark, faults, places
 from modelpress.conformance.tables import TABLES
+from modelpress.conformance.verdict import Mismatch, NotApplicable
 
 #: How often a call is made again that came too soon after others.
 _REPEATS_WHEN_BUSY = 20

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from modelpress.conformance.check import NotApplicable, check, ensure
+from modelpress.conformance.check import check
 from modelpress.conformance.page_check import page_checks
 from modelpress.conformance.scene import Scene
 from modelpress.conformance.session import Session
+from modelpress.conformance.verdict import NotApplicable, ensure
 
 _SETS, _SET, _MODEL = "DescribeSystemModelSets", "DescribeSystemModelSet", "DescribeSystemModel"
 _NO_SET, _NO_MODEL = "am-000000000000", "amv-000000000000"

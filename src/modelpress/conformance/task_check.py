@@ -5,12 +5,13 @@ from __future__ import annotations
 from datetime import datetime
 
 from modelpress.conformance import document
-from modelpress.conformance.check import NotApplicable, check, ensure
+from modelpress.conformance.check import check
 from modelpress.conformance.envelope_check import NOBODY
 from modelpress.conformance.page_check import page_checks
 from modelpress.conformance.scene import FINAL, LONGEST_CROWD, Scene, new_name
 from modelpress.conformance.session import Session
 from modelpress.conformance.task_table import WEIGHTS
+from modelpress.conformance.verdict import NotApplicable, ensure
 
 _CREATE, _DETAIL, _LIST = "CreateModelCompTask", "DescribeModelCompTask", "DescribeModelCompTasks"
 _RETRY, _CANCEL, _DELETE = "RetryModelCompTask", "CancelModelCompTask", "DeleteModelCompTask"

@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 from modelpress.conformance.channel import HttpChannel, Reply
-from modelpress.conformance.check import Outcome, Verdict
+from modelpress.conformance.check import Outcome
 from modelpress.conformance.checks import CHECKS
 from modelpress.conformance.run import run_checks
 from modelpress.conformance.session import Options
+from modelpress.conformance.verdict import Verdict
 from tests.unit.cli.conftest import Cli, RunningServer, Script
 
 Alter = Callable[[Reply], Reply]
