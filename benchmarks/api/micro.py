@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from statistics import median
 
 import uvloop
@@ -126,25 +126,35 @@ def _signatures() -> dict[str, Call]:
 
 def _signature(form: Form) -> Call:
     now = datetime.now(UTC)
+    pair = PAIRS[0]
+    made = itertools.cycle([_signed(form, now - timedelta(seconds=age)) for age in request.ages(_CALLS_A_ROUND)])
+
+    def check() -> None:
+        value, received = next(made)
+        verify(parse_authorization(value), received, secret_key=pair.secret_key, now=now)
+
+    return check
+
+
+def _signed(form: Form, moment: datetime) -> tuple[str, SignedRequest]:
+    """An Authorization header, and the request as it is received with it."""
     headers = {
         "host": "127.0.0.1:8080",
         "content-type": "application/json",
         "content-length": "72",
         "request-source": "qianfan_sdk",
-        "x-bce-date": format_timestamp(now),
+        "x-bce-date": format_timestamp(moment),
     }
     signed = {**headers, "host": headers["host"] if form.with_port else "127.0.0.1"}
     target = {"method": "POST", "path": "/v2/model", "query": f"Action={request.LIST}"}
-    pair = PAIRS[0]
     value = sign(
         SignedRequest(**target, headers=signed),
-        access_key=pair.access_key,
-        secret_key=pair.secret_key,
-        now=now,
+        access_key=PAIRS[0].access_key,
+        secret_key=PAIRS[0].secret_key,
+        now=moment,
         signed_headers=form.headers,
     )
-    received = SignedRequest(**target, headers=headers)
-    return lambda: verify(parse_authorization(value), received, secret_key=pair.secret_key, now=now)
+    return value, SignedRequest(**target, headers=headers)
 
 
 def _parts(services: Services, bare: BarePages, markers: Sequence[str]) -> Mapping[str, Call]:
@@ -170,7 +180,7 @@ def _parts(services: Services, bare: BarePages, markers: Sequence[str]) -> Mappi
 
 async def _inside(seeded: Seeded, services: Services, markers: Sequence[str]) -> float:
     app = make_app(services, seeded.settings)
-    prepared = [prepare(request.listing(host="127.0.0.1:8080", marker=marker)) for marker in markers]
+    prepared = [prepare(raw) for raw in _lists("127.0.0.1:8080", markers)]
     began = time.thread_time_ns()
     for each in prepared:
         await timed(app, each)
@@ -179,9 +189,18 @@ async def _inside(seeded: Seeded, services: Services, markers: Sequence[str]) ->
 
 def _sent(server: Running, markers: Sequence[str]) -> dict[str, list[bytes]]:
     return {
-        _WHOLE: [request.listing(host=server.host, marker=marker) for marker in markers],
-        _NOTHING: [request.signed(NOTHING, {}, host=server.host)],
+        _WHOLE: _lists(server.host, markers),
+        _NOTHING: [
+            request.signed(NOTHING, {}, host=server.host, age_seconds=age) for age in request.ages(len(markers))
+        ],
     }
+
+
+def _lists(host: str, markers: Sequence[str]) -> list[bytes]:
+    ages = request.ages(len(markers))
+    return [
+        request.listing(host=host, age_seconds=age, marker=marker) for marker, age in zip(markers, ages, strict=True)
+    ]
 
 
 def _explain(report: Report, least: Mapping[str, float]) -> None:

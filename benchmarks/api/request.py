@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from benchmarks.api.seeding import PAIRS
@@ -16,9 +16,9 @@ DETAIL = "DescribeModelCompTask"
 PAGE_ITEMS = 20
 
 
-def signed(action: str, body: Mapping[str, Any], *, host: str, pair: KeyPair = PAIRS[0]) -> bytes:
-    """One request in the form of Baidu's Python SDK, good for half an hour."""
-    now = datetime.now(UTC)
+def signed(action: str, body: Mapping[str, Any], *, host: str, pair: KeyPair = PAIRS[0], age_seconds: int = 0) -> bytes:
+    """One request in the form of Baidu's Python SDK, good for half an hour from when it claims to have been signed."""
+    now = datetime.now(UTC) - timedelta(seconds=age_seconds)
     query = f"Action={action}"
     headers = {
         "host": host,
@@ -56,6 +56,11 @@ def page_of(body: Mapping[str, Any]) -> dict[str, Any]:
     return {"maxKeys": PAGE_ITEMS, **body}
 
 
-def listing(*, host: str, pair: KeyPair = PAIRS[0], **body: Any) -> bytes:
+def listing(*, host: str, age_seconds: int = 0, **body: Any) -> bytes:
     """A list of twenty tasks."""
-    return signed(LIST, page_of(body), host=host, pair=pair)
+    return signed(LIST, page_of(body), host=host, age_seconds=age_seconds)
+
+
+def ages(count: int) -> list[int]:
+    """Ages of ``count`` signatures, spread over five minutes: of callers' signatures hardly two are of one second."""
+    return [number % 300 for number in range(count)]

@@ -56,11 +56,12 @@ def _measure(seeded: Seeded) -> tuple[Loads, Bare]:
         other = stack.enter_context(moto.running_moto())
         bare_pages = BarePages(seeded)
         stack.callback(bare_pages.close)
+        ages = request.ages(len(markers))
         lists = [
-            request.listing(host=server.host, marker=marker, pageReverse=bool(number % 2))
-            for number, marker in enumerate(markers)
+            request.listing(host=server.host, age_seconds=age, marker=marker, pageReverse=bool(number % 2))
+            for number, (marker, age) in enumerate(zip(markers, ages, strict=True))
         ]
-        nothing = [request.signed(NOTHING, {}, host=server.host)]
+        nothing = [request.signed(NOTHING, {}, host=server.host, age_seconds=age) for age in ages]
         replayed = {
             LISTS: (stack.enter_context(request_file(lists)), server),
             NO_OP: (stack.enter_context(request_file(nothing)), server),
