@@ -214,8 +214,8 @@ def test_looking_for_work_reads_the_index_of_open_tasks_and_not_all_there_ever_w
 @pytest.mark.parametrize("name", ["USER_OF_VERSION", "USER_OF_SET", "RELEASE_HOLDER"])
 def test_looking_among_open_tasks_reads_their_index(crowded: Scene, name: str) -> None:
     parameters: dict[str, dict[str, Any]] = {
-        "USER_OF_VERSION": {"model_id": crowded.source.id},
-        "USER_OF_SET": {"set_id": crowded.model_set.id},
+        "USER_OF_VERSION": {"model_id": crowded.source.id, "owner": crowded.account_id},
+        "USER_OF_SET": {"set_id": crowded.model_set.id, "owner": crowded.account_id},
         "RELEASE_HOLDER": {"dead_holder": "worker", "ended": crowded.clock()},
     }
     query = next(vars(module)[name] for module in MODULES if name in vars(module))

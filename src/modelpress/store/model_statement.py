@@ -97,24 +97,25 @@ MARK_FILES_REMOVED = (
     update(model_version).where(model_version.c.id == bindparam("model_id")).values(files_removed_at=bindparam("now"))
 )
 
-#: A task or an export that is not final and reads or fills what is to be deleted.
-USER_OF_VERSION = union_all(
-    select(task.c.id, task.c.account_id).where(OPEN_TASK, task.c.source_model_id == bindparam("model_id")),
-    select(export_task.c.id, export_task.c.account_id).where(
-        OPEN_TASK, export_task.c.model_id == bindparam("model_id")
-    ),
-).limit(1)
-USER_OF_SET = union_all(
+
+def _user(tasks: Select[Any], exports: Select[Any]) -> Select[Any]:
+    """A task or an export that is not final and uses what is to be deleted; one of ``owner``'s before others."""
+    users = union_all(tasks.where(OPEN_TASK), exports.where(OPEN_TASK)).subquery()
+    return select(users).order_by(case((users.c.account_id == bindparam("owner"), 0), else_=1)).limit(1)
+
+
+USER_OF_VERSION = _user(
+    select(task.c.id, task.c.account_id).where(task.c.source_model_id == bindparam("model_id")),
+    select(export_task.c.id, export_task.c.account_id).where(export_task.c.model_id == bindparam("model_id")),
+)
+USER_OF_SET = _user(
     select(task.c.id, task.c.account_id)
     .join(model_version, model_version.c.id == task.c.source_model_id)
-    .where(
-        OPEN_TASK,
-        or_(task.c.model_set_id == bindparam("set_id"), model_version.c.set_id == bindparam("set_id")),
-    ),
+    .where(or_(task.c.model_set_id == bindparam("set_id"), model_version.c.set_id == bindparam("set_id"))),
     select(export_task.c.id, export_task.c.account_id)
     .join(model_version, model_version.c.id == export_task.c.model_id)
-    .where(OPEN_TASK, model_version.c.set_id == bindparam("set_id")),
-).limit(1)
+    .where(model_version.c.set_id == bindparam("set_id")),
+)
 
 MARKED_SET = select(model_set.c.seq).where(
     model_set.c.id == bindparam("marker"), model_set.c.account_id == bindparam("account_id")

@@ -307,7 +307,7 @@ def _refuse_in_use(connection: Connection, query: Any, parameters: dict[str, str
 
     Raises: ModelInUse.
     """
-    user = connection.execute(query, parameters).first()
+    user = connection.execute(query, parameters | {"owner": owner}).first()
     if user is not None:
         (which,) = parameters.values()
         raise ModelInUse(which, task_id=user.id if user.account_id == owner else None)
