@@ -25,7 +25,7 @@ from benchmarks.api.server import Running, running
 from benchmarks.api.serving import NOTHING
 from modelpress.api.actions import ACTIONS
 from modelpress.api.answer import success_answer
-from modelpress.api.http import make_app
+from modelpress.api.http import Application
 from modelpress.api.request import decode
 from modelpress.domain.page import PageRequest
 from modelpress.domain.task_filter import TaskFilter
@@ -179,7 +179,7 @@ def _parts(services: Services, bare: BarePages, markers: Sequence[str]) -> Mappi
 
 
 async def _inside(seeded: Seeded, services: Services, markers: Sequence[str]) -> float:
-    app = make_app(services, seeded.settings)
+    app = Application(services, seeded.settings)
     prepared = [prepare(raw) for raw in _lists("127.0.0.1:8080", markers)]
     began = time.thread_time_ns()
     for each in prepared:

@@ -18,7 +18,7 @@ from benchmarks.api.inside import prepare, timed
 from benchmarks.api.seeding import ENGINES, Seeded, seeded_postgresql, seeded_sqlite
 from benchmarks.api.server import running
 from benchmarks.api.serving import NOTHING
-from modelpress.api.http import make_app
+from modelpress.api.http import Application
 from modelpress.service.services import open_services
 from tests.conformance.postgres import PostgresServer, kept_server
 
@@ -124,7 +124,7 @@ async def _measure_inside(measured: Sequence[Measured]) -> None:
         ready = []
         for one in measured:
             settings = one.seeded.settings
-            app = make_app(stack.enter_context(open_services(settings)), settings)
+            app = Application(stack.enter_context(open_services(settings)), settings)
             requests = _requests(one.seeded, host="127.0.0.1:8080")
             ready.append((one, app, {key: [prepare(raw) for _, raw in some] for key, some in requests.items()}))
         for _ in range(_ROUNDS):

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import uvicorn
 
-from modelpress.api.http import make_app
-from modelpress.api.protocol import BoundedProtocol
+from modelpress.api.http import Application
+from modelpress.api.protocol import ApiProtocol
 from modelpress.errors import SettingsError
 from modelpress.service.services import Services
 from modelpress.settings import Settings
@@ -55,8 +55,8 @@ class _Server(uvicorn.Server):
 def make_config(services: Services, settings: Settings) -> uvicorn.Config:
     """uvicorn's configuration for the application over these services."""
     return uvicorn.Config(
-        make_app(services, settings),
-        http=BoundedProtocol,
+        Application(services, settings),
+        http=ApiProtocol,
         log_config=None,
         # Its warnings are about what clients send: bytes that are no HTTP, and upgrades offered.
         log_level="error",

@@ -63,7 +63,7 @@ def _describe_task(services: Services, caller: Caller, request: wire.TaskId) -> 
 def _describe_tasks(services: Services, caller: Caller, request: wire.ListTasks) -> result.TaskList:
     wanted = page_request(request)
     page = services.tasks.page(caller, wanted, _filter(request))
-    waits = any(task.status == TaskStatus.CREATING for task in page.items)
+    waits = TaskStatus.CREATING in [task.status for task in page.items]
     return result.task_list(wanted, page, waiting=services.tasks.waiting() if waits else {})
 
 

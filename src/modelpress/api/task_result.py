@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from functools import cache
 
@@ -15,6 +16,7 @@ from modelpress.domain.task import FINAL, Task, TaskEvent, TaskStatus, TaskSumma
 from modelpress.storage.log import LogPage
 
 _SECOND_US = 1_000_000
+_SUCCEEDED, _RUNNING = TaskStatus.SUCCEEDED.value, TaskStatus.RUNNING.value
 
 
 class ConfigResult(Result, frozen=True, kw_only=True):
@@ -116,28 +118,36 @@ def _config(strategy: str, scheme: str) -> ConfigResult:
 
 
 def _item(task: TaskSummary, waiting: Mapping[str, int]) -> TaskItem:
-    status, eta = task.status, task.eta_seconds
+    # Taken apart at once: a field by its name costs three times as much, and a page has three hundred.
+    (
+        task_id, name, description, status, strategy, scheme, source_model_id, output_model_id,
+        percent, stage, eta, tags, created_us, finished_us,
+    ) = task  # fmt: skip
     model_id: str | UnsetType = UNSET
-    if status == TaskStatus.SUCCEEDED:
-        model_id = task.output_model_id
+    if status == _SUCCEEDED:
+        model_id = output_model_id
     elif status in FINAL:
         model_id = ""
     return TaskItem(
-        id=task.id,
-        name=task.name,
-        description=task.description,
+        id=task_id,
+        name=name,
+        description=description,
         status=status,
-        source_model_id=task.source_model_id,
-        config=_config(task.strategy, task.scheme),
-        create_time=second_text(task.created_us // _SECOND_US),
-        progress=task.percent,
+        source_model_id=source_model_id,
+        config=_config(strategy, scheme),
+        create_time=second_text(created_us // _SECOND_US),
+        progress=percent,
         model_id=model_id,
-        finish_time=UNSET if task.finished_us is None else second_text(task.finished_us // _SECOND_US),
-        stage=task.stage or UNSET,
-        eta_seconds=UNSET if eta is None or status != TaskStatus.RUNNING else eta,
-        queue_position=waiting.get(task.id, UNSET) if waiting else UNSET,
-        tags=tuple(TagResult(tag_key=key, tag_value=value) for key, value in task.tags) if task.tags else UNSET,
+        finish_time=UNSET if finished_us is None else second_text(finished_us // _SECOND_US),
+        stage=stage or UNSET,
+        eta_seconds=UNSET if eta is None or status != _RUNNING else eta,
+        queue_position=waiting.get(task_id, UNSET) if waiting else UNSET,
+        tags=_tags(tags) if tags else UNSET,
     )
+
+
+def _tags(text: str) -> tuple[TagResult, ...]:
+    return tuple(TagResult(tag_key=key, tag_value=value) for key, value in json.loads(text))
 
 
 def task_detail(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -113,8 +114,8 @@ class TaskSummary(NamedTuple):
     percent: int
     stage: str
     eta_seconds: int | None
-    #: Pairs of key and value.
-    tags: Sequence[Sequence[str]] | None
+    #: Pairs of key and value, as JSON; None where there are none.
+    tags: str | None
     #: Microseconds since 1970 in UTC.
     created_us: int
     finished_us: int | None
@@ -166,7 +167,7 @@ class Task:
             percent=self.percent,
             stage=self.stage,
             eta_seconds=self.eta_seconds,
-            tags=self.tags,
+            tags=json.dumps(self.tags) if self.tags else None,
             created_us=_microseconds(self.created_at),
             finished_us=None if self.finished_at is None else _microseconds(self.finished_at),
         )

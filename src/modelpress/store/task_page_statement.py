@@ -28,6 +28,7 @@ from sqlalchemy import (
     type_coerce,
 )
 
+from modelpress.domain.task import TaskSummary
 from modelpress.store.table import OPEN_TASK, task, task_tag
 
 
@@ -48,6 +49,8 @@ class Shape:
     reverse: bool
     #: Whether the page begins with the task of the id ``marker``, instead of with ``start``.
     marked: bool = False
+    #: Whether it is one of several that are merged by their order.
+    merged: bool = False
     #: What is looked at row by row, by the names of CONDITIONS.
     conditions: frozenset[str] = frozenset()
     #: How many statuses and tags are looked at row by row.
@@ -60,7 +63,7 @@ def _microseconds(column: ColumnElement[Any], name: str) -> Label[int]:
     return type_coerce(column, BigInteger).label(name)
 
 
-#: In the order of the domain's TaskSummary, and ``seq`` behind it, which stays in the store. Tags as they are stored.
+#: In the order of the domain's TaskSummary. Tags as they are stored.
 _SHOWN = (
     task.c.id,
     task.c.name,
@@ -76,8 +79,8 @@ _SHOWN = (
     cast(task.c.tags, Text).label("tags"),
     _microseconds(task.c.created_at, "created_us"),
     _microseconds(task.c.finished_at, "finished_us"),
-    task.c.seq,
 )
+assert tuple(column.name for column in _SHOWN) == TaskSummary._fields
 
 #: LIKE knows letters' cases on one database and not on the other; these two look for the very characters on both.
 _POSITION: dict[str, Callable[..., ColumnElement[int]]] = {"sqlite": func.instr, "postgresql": func.strpos}
@@ -144,8 +147,9 @@ def _of_tag() -> tuple[ColumnElement[bool], ...]:
 
 
 def page_of(shape: Shape, *, dialect: str) -> Select[Any]:
-    """At most ``limit`` tasks of one arm, as lists show them."""
-    rows = _tasks(shape.arm, *_SHOWN, reverse=shape.reverse, marked=shape.marked)
+    """At most ``limit`` tasks of one arm, as lists show them; ``seq`` behind that, where arms are to be merged."""
+    columns = (*_SHOWN, task.c.seq) if shape.merged else _SHOWN
+    rows = _tasks(shape.arm, *columns, reverse=shape.reverse, marked=shape.marked)
     conditions = _conditions(dialect)
     rows = rows.where(*(conditions[name] for name in sorted(shape.conditions)))
     if shape.statuses:

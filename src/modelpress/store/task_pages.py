@@ -8,10 +8,10 @@ to go on, so a rare name among millions of tasks takes several requests and neve
 from __future__ import annotations
 
 import heapq
-import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 from operator import itemgetter
 from typing import Any
 
@@ -44,7 +44,6 @@ _REMEMBERED = 256
 _BEFORE_ALL, _AFTER_ALL = 0, 2**62
 
 _seq = itemgetter(-1)
-_TAGS = TaskSummary._fields.index("tags")
 
 
 @dataclass(slots=True)
@@ -104,9 +103,10 @@ class TaskPages:
         page = self._page(plan.shape)
         parameters |= plan.values
         parameters["limit"] = request.max_keys + 1
-        if len(plan.arms) == 1:
+        if not plan.shape.merged:
             return page(**parameters, **plan.arms[0])
-        return list(heapq.merge(*(page(**parameters, **arm) for arm in plan.arms), key=_seq, reverse=request.reverse))
+        found = (page(**parameters, **arm) for arm in plan.arms)
+        return [row[:-1] for row in heapq.merge(*found, key=_seq, reverse=request.reverse)]
 
     def waiting(self) -> dict[str, int]:
         """The places of the tasks that wait for a worker, counted from 1, of all accounts; the first thousand."""
@@ -193,6 +193,7 @@ def _plan(wanted: TaskFilter, *, reverse: bool, marked: bool) -> _Plan:
     shape = Shape(
         arm=arm,
         reverse=reverse,
+        merged=len(arms) > 1,
         marked=marked and not conditions and not looks_row_by_row,
         conditions=conditions,
         statuses=len(statuses),
@@ -205,9 +206,8 @@ def _last(shape: Shape) -> int:
     return _BEFORE_ALL if shape.reverse else _AFTER_ALL
 
 
-def _summary(row: tuple[Any, ...]) -> TaskSummary:
-    summary = TaskSummary._make(row[:-1])
-    return summary if summary.tags is None else summary._replace(tags=json.loads(row[_TAGS]))
+#: A row of the page's statement as a TaskSummary: its columns are the fields, and ``_make`` would count them each time.
+_summary: Callable[[tuple[Any, ...]], TaskSummary] = partial(tuple.__new__, TaskSummary)
 
 
 def _earlier(moment: datetime) -> datetime:

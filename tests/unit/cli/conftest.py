@@ -19,7 +19,7 @@ import structlog
 import uvicorn
 
 import modelpress
-from modelpress.api.http import make_app
+from modelpress.api.http import Application
 from modelpress.cli.main import main
 from modelpress.service.services import Services, open_services
 from modelpress.settings import Settings, load_settings
@@ -120,7 +120,7 @@ def server(tmp_path: Path) -> Iterator[RunningServer]:
         keys = {"accessKey": pair.access_key, "secretKey": pair.secret_key}
         settings.credentials_path.write_text(json.dumps(keys))
         settings.address_path.write_text(json.dumps({"url": url, "pid": os.getpid()}))
-        config = uvicorn.Config(make_app(services, settings), log_config=None, access_log=False, lifespan="off")
+        config = uvicorn.Config(Application(services, settings), log_config=None, access_log=False, lifespan="off")
         running = uvicorn.Server(config)
         thread = threading.Thread(target=running.run, kwargs={"sockets": [listening]})
         thread.start()
