@@ -22,7 +22,7 @@ from modelpress.api import server, wire
 from modelpress.api.action import Action
 from modelpress.api.actions import ACTIONS
 from modelpress.api.answer import Answer
-from modelpress.api.endpoint import RawRequest
+from modelpress.api.endpoint import Prepared, RawRequest
 from modelpress.api.http import Application
 from modelpress.service.services import Services, open_services
 from modelpress.settings import Settings, load_settings
@@ -38,10 +38,10 @@ class Clock(Application):
         super().__init__(services, settings)
         self._taken: defaultdict[str, array[float]] = defaultdict(lambda: array("d"))
 
-    def answer(self, raw: RawRequest, *, request_id: str) -> Answer:
+    def answer(self, raw: RawRequest, *, request_id: str, prepared: Prepared) -> Answer:
         """Time a request that is answered without a task."""
         began = time.perf_counter()
-        answer = super().answer(raw, request_id=request_id)
+        answer = super().answer(raw, request_id=request_id, prepared=prepared)
         self._keep(raw.query, began)
         return answer
 

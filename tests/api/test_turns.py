@@ -66,16 +66,14 @@ def _page(account: Account, size: int) -> bytes:
     return raw_request(account, ("content-length", str(len(content))), content=content)
 
 
-def test_requests_in_one_piece_are_answered_in_their_order_reads_and_writes(account: Account) -> None:
-    """A read is answered at its turn and a write by a thread; neither may overtake the other."""
+def test_requests_in_one_piece_are_answered_in_their_order(account: Account) -> None:
+    """Reads are answered at their turns, a write by a thread. (What is piped in behind a write is uvicorn's to order.)"""
     with socket.create_connection(account.server.address, timeout=20) as connection:
-        connection.sendall(
-            _page(account, 1) + _page(account, 2) + _named(account, "a") + _page(account, 3) + _named(account, "b")
-        )
-        told = [read_reply(connection).success()["result"] for _ in range(5)]
-    sizes = [result["pageInfo"]["maxKeys"] for result in told if isinstance(result, dict)]
-    assert sizes == [1, 2, 3]
-    assert [isinstance(result, str) for result in told] == [False, False, True, False, True]
+        connection.sendall(_page(account, 1) + _page(account, 2) + _page(account, 3) + _named(account, "a"))
+        told = [read_reply(connection).success()["result"] for _ in range(4)]
+        connection.sendall(_page(account, 4))
+        told.append(read_reply(connection).success()["result"])
+    assert [isinstance(result, str) or result["pageInfo"]["maxKeys"] for result in told] == [1, 2, 3, True, 4]
 
 
 def test_a_body_that_comes_byte_by_byte_is_one_body(account: Account) -> None:
@@ -85,6 +83,17 @@ def test_a_body_that_comes_byte_by_byte_is_one_body(account: Account) -> None:
         for byte in range(len(raw)):
             connection.sendall(raw[byte : byte + 1])
         assert read_reply(connection).success()["result"]["pageInfo"]["maxKeys"] == 7
+
+
+def test_a_head_that_begins_in_a_piece_with_a_large_body_is_not_taken_for_a_large_head(account: Account) -> None:
+    content = b"{}".ljust(200_000)
+    first = raw_request(account, ("content-length", str(len(content))), content=content)
+    second = _page(account, 3)
+    with socket.create_connection(account.server.address, timeout=20) as connection:
+        connection.sendall(first + second[:100])
+        read_reply(connection).success()
+        connection.sendall(second[100:])
+        assert read_reply(connection).success()["result"]["pageInfo"]["maxKeys"] == 3
 
 
 def test_a_read_with_a_large_body_is_answered_all_the_same(account: Account) -> None:

@@ -42,6 +42,13 @@ class RawRequest(NamedTuple):
     body: bytes
 
 
+class Prepared(NamedTuple):
+    """What was found out of a request before its signature was checked; the form is None where the body is none."""
+
+    action: Action
+    request: wire.Request | None
+
+
 class ActionEndpoint:
     """A route whose action is chosen from the query."""
 
@@ -51,20 +58,26 @@ class ActionEndpoint:
         self._rate_limit = rate_limit
         self._choose = choose
 
-    def is_quick(self, raw: RawRequest) -> bool:
-        """Whether it is answered by an indexed read that costs less than handing it to a thread."""
+    def prepare(self, raw: RawRequest) -> Prepared | None:
+        """What is known of a request that is an indexed read, cheaper than handing it to a thread; else None."""
         if not self._services.answers_fast or len(raw.body) > SMALL_BODY_BYTES:
-            return False
-        query = raw.query.decode("latin-1")
+            return None
+        query = _text(raw.query)
         action = self._choose(query)
         if action is None or not action.quick:
-            return False
-        return action.slow_when is None or not _is_slow(action, action.slow_when, raw.body, query)
+            return None
+        if action.slow_when is None:
+            return Prepared(action, None)
+        try:
+            request = decode(raw.body, action.request, query=query)
+        except ServiceError:  # told in its turn, after the signature was checked
+            return Prepared(action, None)
+        return None if action.slow_when(request) else Prepared(action, request)
 
-    def answer(self, raw: RawRequest, *, request_id: str) -> Answer:
+    def answer(self, raw: RawRequest, *, request_id: str, prepared: Prepared | None = None) -> Answer:
         """The answer to one request, whatever happens."""
         try:
-            return self._carry_out(raw, request_id)
+            return self._carry_out(raw, request_id, prepared)
         except ServiceError as exc:
             return refusal_answer(request_id, exc)
         except StoreUnavailable as exc:
@@ -75,7 +88,7 @@ class ActionEndpoint:
             _log.exception("request failed", request_id=request_id, path=_text(raw.path))
             return error_answer(request_id, status.INTERNAL, "We encountered an internal error.")
 
-    def _carry_out(self, raw: RawRequest, request_id: str) -> Answer:
+    def _carry_out(self, raw: RawRequest, request_id: str, prepared: Prepared | None) -> Answer:
         received = Received(
             # As it came: what the signature covers is not yet decoded.
             path=_text(raw.path),
@@ -85,11 +98,11 @@ class ActionEndpoint:
         )
         caller = authenticate(self._services, self._settings, received)
         self._rate_limit.admit(caller.access_key)
-        action = self._choose(received.query)
+        action = prepared.action if prepared else self._choose(received.query)
         if action is None:
             raise InvalidAction(_action_name(received.query))
         authorise(caller, action)
-        request = read_request(received, action)
+        request = (prepared and prepared.request) or read_request(received, action)
         return success_answer(request_id, action.run(self._services, caller, request), old=action.old)
 
 
@@ -107,13 +120,6 @@ def always(action: Action) -> Choose:
 def _action_name(query: str) -> str:
     # The signature covers the sorted query, so of two Actions nobody could tell which one was meant.
     return ",".join(value for name, value in parse_qsl(query, keep_blank_values=True) if name == "Action")
-
-
-def _is_slow(action: Action, slow_when: Callable[[wire.Request], bool], body: bytes, query: str) -> bool:
-    try:
-        return slow_when(decode(body, action.request, query=query))
-    except ServiceError:  # told in its turn, after the signature was checked
-        return False
 
 
 def _headers(raw: RawHeaders) -> dict[str, str]:

@@ -12,7 +12,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from modelpress.api import status
 from modelpress.api.answer import Answer, error_answer
-from modelpress.api.endpoint import SMALL_BODY_BYTES, RawRequest
+from modelpress.api.endpoint import SMALL_BODY_BYTES, Prepared, RawRequest
 from modelpress.api.http import Application
 
 #: Request line and headers together. The official SDKs send some 700 bytes.
@@ -30,19 +30,24 @@ class ApiProtocol(HttpToolsProtocol):
     its turn has come; else it goes the usual way through a task and ASGI, which costs as much as half a list.
     """
 
+    #: Whether a head is being read, and how much of it came; whether it began in the midst of this piece of bytes.
+    _in_head = _began_inside = False
     _head_bytes = 0
-    _in_head = False
+    #: Whether the last request is whole, and whether a head that begins now begins with the piece.
+    _between = _at_start = True
     _too_large = False
     #: The body so far of a request that may be answered without a task.
     _held: bytearray | None = None
     #: A request whose turn is to come, and whether the connection is kept after it.
-    _waiting: tuple[RawRequest, bool] | None = None
+    _waiting: tuple[RawRequest, Prepared, bool] | None = None
 
     def data_received(self, data: bytes) -> None:
         """Take in bytes; a head that has not ended within the limit ends the connection."""
+        self._at_start, self._began_inside = self._between, False
         super().data_received(data)
-        # The parser keeps a header to itself until its end has come: count what it swallowed.
-        if self._in_head and not self.transport.is_closing():
+        # The parser keeps a header to itself until its end has come: count what it swallowed. How much of a piece that
+        # begins with something else it swallowed, nobody tells.
+        if self._in_head and not self._began_inside and not self.transport.is_closing():
             self._head_bytes += len(data)
             if self._head_bytes > LARGEST_HEAD_BYTES:
                 self._too_large = True
@@ -52,7 +57,9 @@ class ApiProtocol(HttpToolsProtocol):
         """A request begins."""
         self.take_turn()  # of the one before, if its answer is still to come: answers are in the order of requests
         super().on_message_begin()
+        self._began_inside = not self._at_start
         self._head_bytes, self._in_head = 0, True
+        self._between = self._at_start = False
 
     def on_headers_complete(self) -> None:
         """All headers are here."""
@@ -76,15 +83,16 @@ class ApiProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """The request is whole."""
+        self._between = True
         if self._held is None:
             super().on_message_complete()
             return
         path, _, query = self.url.partition(b"?")
         raw = RawRequest(path=path, query=query, headers=self.headers, body=bytes(self._held))
-        if self._application.is_quick(raw):
+        if prepared := self._application.prepare(raw):
             self._held = None
             keeps = self.parser.get_http_version() != "1.0" and self.parser.should_keep_alive()
-            self._waiting = raw, keeps
+            self._waiting = raw, prepared, keeps
             self._application.turns.queue(self, self.loop)
         else:
             self._let_go(self._held)
@@ -94,11 +102,12 @@ class ApiProtocol(HttpToolsProtocol):
         """Answer the request that waits, if one does."""
         if self._waiting is None:
             return
-        (raw, keeps), self._waiting = self._waiting, None
+        (raw, prepared, keeps), self._waiting = self._waiting, None
         if self.transport.is_closing():
             return
         request_id = self._application.request_ids.new()
-        self._write(self._application.answer(raw, request_id=request_id), request_id, keeps=keeps)
+        answer = self._application.answer(raw, request_id=request_id, prepared=prepared)
+        self._write(answer, request_id, keeps=keeps)
 
     def shutdown(self) -> None:
         """The server is to stop: what waits is answered, then the connection ends in order."""

@@ -60,10 +60,14 @@ class CompiledSelect:
 
         Raises: TypeError unless exactly the statement's parameters are named; StoreUnavailable.
         """
+        return self.rows(parameters)
+
+    def rows(self, parameters: Mapping[str, Any]) -> list[Any]:
+        """As a call, with the parameters in one mapping."""
         if parameters.keys() != self._given:
             raise TypeError(f"the statement takes {sorted(self._given)}, not {sorted(parameters)}")
-        rows = self._fetch(self._text, self._bound(parameters))
-        return rows if self._as_is else [self._make(self._read(row)) for row in rows]
+        found = self._fetch(self._text, self._bound(parameters))
+        return found if self._as_is else [self._make(self._read(row)) for row in found]
 
     def first(self, **parameters: Any) -> Any:
         """The first row, or None. Raises as a call does."""
@@ -71,9 +75,11 @@ class CompiledSelect:
         return rows[0] if rows else None
 
     def _bound(self, parameters: Mapping[str, Any]) -> Any:
-        bound = {**self._constants, **parameters}
-        for name, process in self._into.items():
-            bound[name] = process(bound[name])
+        bound = parameters
+        if self._constants or self._into:
+            bound = {**self._constants, **parameters}
+            for name, process in self._into.items():
+                bound[name] = process(bound[name])
         return bound if self._order is None else [bound[name] for name in self._order]
 
     def _read(self, row: Any) -> Any:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, PoolProxiedConnection, Select, create_engine, event
+from sqlalchemy import Connection, Engine, Select, create_engine, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -42,7 +42,7 @@ class Database:
         self._engine = _open_sqlite(parsed) if self.dialect == "sqlite" else _open_postgresql(parsed)
         self._reading = self._engine.execution_options(**_READING[self.dialect])
         self._relaxed = self._engine.execution_options(relaxed=True)
-        # Connections of SQLite's driver that no thread uses now; one a thread at most, so they need no limit.
+        # The driver's connections for compiled SELECTs that no thread uses now; one a thread at most, so unlimited.
         self._idle: deque[Any] = deque()
 
     @property
@@ -78,52 +78,38 @@ class Database:
             page = database.compiled(TASK_PAGE)
             rows = page(account_id=account_id, start=0, limit=11)
         """
-        fetch = self._fetch_sqlite if self.dialect == "sqlite" else self._fetch_postgresql
-        return CompiledSelect(statement, dialect=self._engine.dialect, fetch=fetch, as_is=as_is)
+        return CompiledSelect(statement, dialect=self._engine.dialect, fetch=self._fetch, as_is=as_is)
 
-    def _fetch_sqlite(self, text: str, parameters: Any) -> list[Any]:
+    def _fetch(self, text: str, parameters: Any) -> list[Any]:
         """All rows of one SELECT. It sees one state without a transaction; the pool alone costs more than the query."""
         try:
-            connection = self._idle.pop()
+            connection, is_new = self._idle.pop(), False
         except IndexError:
-            connection = self._unpooled()
+            connection, is_new = self._unpooled(), True
         try:
             rows: list[Any] = connection.execute(text, parameters).fetchall()
         except BaseException as exc:
             connection.close()  # nobody else may get it in a state that is unknown
-            if isinstance(exc, self._engine.dialect.loaded_dbapi.Error):
+            driver = self._engine.dialect.loaded_dbapi
+            if isinstance(exc, driver.OperationalError) and self.dialect == "postgresql" and not is_new:
+                return self._fetch(text, parameters)  # the server was started anew while it was idle
+            if isinstance(exc, driver.Error):
                 raise _unavailable(exc) from exc
             raise
         self._idle.append(connection)
         return rows
 
     def _unpooled(self) -> Any:
-        pooled = self._raw_connection()
-        pooled.detach()
-        return pooled.dbapi_connection
-
-    def _raw_connection(self) -> PoolProxiedConnection:
         with _driver_errors():
             try:
-                return self._engine.raw_connection()
+                pooled = self._engine.raw_connection()
             except self._engine.dialect.loaded_dbapi.Error as exc:  # not wrapped: a server that went away
                 raise _unavailable(exc) from exc
-
-    def _fetch_postgresql(self, text: str, parameters: Any) -> list[Any]:
-        """All rows of one SELECT. Its driver begins a transaction unless told not to: two round trips more."""
-        pooled = self._raw_connection()
-        driver: Any = pooled.dbapi_connection
-        try:
-            driver.autocommit = True
-            rows: list[Any] = driver.execute(text, parameters).fetchall()
-            driver.autocommit = False
-        except BaseException as exc:
-            pooled.invalidate(exc)  # nobody else may get it in a state that is unknown
-            if isinstance(exc, self._engine.dialect.loaded_dbapi.Error):
-                raise _unavailable(exc) from exc
-            raise
-        pooled.close()
-        return rows
+            pooled.detach()
+        connection: Any = pooled.dbapi_connection
+        if self.dialect == "postgresql":
+            connection.autocommit = True  # or each SELECT would have two round trips more, to begin and to end
+        return connection
 
     def close(self) -> None:
         """Give the connections back."""

@@ -103,9 +103,9 @@ class TaskPages:
         page = self._page(plan.shape)
         parameters |= plan.values
         parameters["limit"] = request.max_keys + 1
+        found = [page.rows(parameters | arm) for arm in plan.arms]
         if not plan.shape.merged:
-            return page(**parameters, **plan.arms[0])
-        found = (page(**parameters, **arm) for arm in plan.arms)
+            return found[0]
         return [row[:-1] for row in heapq.merge(*found, key=_seq, reverse=request.reverse)]
 
     def waiting(self) -> dict[str, int]:

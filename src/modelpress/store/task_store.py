@@ -51,6 +51,8 @@ class TaskStore:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._pages = TaskPages(database)
+        self._task = database.compiled(statement.TASK)
+        self._events = database.compiled(statement.EVENTS)
 
     # --- callers ---------------------------------------------------------------------------------------------
 
@@ -136,16 +138,14 @@ class TaskStore:
 
         Raises: NoSuchTask, also for a deleted one and for another account's.
         """
-        with self._database.read() as connection:
-            row = connection.execute(statement.TASK, {"task_id": task_id, "account_id": account_id}).first()
+        row = self._task.first(task_id=task_id, account_id=account_id)
         if row is None:
             raise NoSuchTask(task_id)
         return to_task(row)
 
     def events(self, task_id: str) -> list[TaskEvent]:
         """The task's history, oldest first."""
-        with self._database.read() as connection:
-            return [to_event(row) for row in connection.execute(statement.EVENTS, {"task_id": task_id})]
+        return list(map(to_event, self._events(task_id=task_id)))
 
     def page(self, request: PageRequest, *, account_id: str, wanted: TaskFilter = _EVERYTHING) -> Page[TaskSummary]:
         """One page of the account's tasks, in order of creation or its reverse.
