@@ -87,6 +87,16 @@ def test_requests_in_one_piece_are_answered_in_their_order_reads_and_writes(acco
     assert [isinstance(result, str) or result["pageInfo"]["maxKeys"] for result in told] == [1, 2, True, 3, True]
 
 
+def test_a_sound_request_before_bytes_that_are_no_http_is_answered(account: Account) -> None:
+    with socket.create_connection(account.server.address, timeout=20) as connection:
+        connection.sendall(_page(account, 5) + b"\x16\x03\x01\r\n\r\n")
+        with connection.makefile("rb") as incoming:
+            told = incoming.read()
+    assert told.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert b'"maxKeys":5' in told
+    assert b"HTTP/1.1 400 Bad Request\r\n" in told
+
+
 def test_a_body_that_comes_byte_by_byte_is_one_body(account: Account) -> None:
     raw = _page(account, 7)
     with socket.create_connection(account.server.address, timeout=20) as connection:

@@ -151,6 +151,7 @@ class ApiProtocol(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """Answer what cannot be read as a request, and hang up."""
+        self.take_turn()  # of a sound request before it
         row, text = status.NOT_HTTP, "the bytes received are no HTTP/1.1 request"
         if self._too_large:
             row = status.HEAD_TOO_LARGE
