@@ -27,7 +27,7 @@ class ApiProtocol(HttpToolsProtocol):
     """One connection.
 
     A small POST to the API's routes is held until its body is whole. If it is a mere indexed read, it is answered when
-    its turn has come; else it goes the usual way through a task and ASGI, which costs as much as half a list.
+    its turn has come; else it goes the usual way through a task and ASGI, which costs a tenth of a list.
     """
 
     #: Whether a head is being read, and how much of it came; whether it began in the midst of this piece of bytes.

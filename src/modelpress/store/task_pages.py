@@ -32,7 +32,7 @@ from modelpress.store.task_page_statement import (
     page_of,
 )
 
-#: Rows of one range that one request looks at: some 10 ms of work.
+#: Rows of one range that one request looks at: measured a millisecond on SQLite with its pages in memory.
 LOOKED_AT = 5000
 #: Longer queues are not counted to their end.
 LONGEST_COUNTED_QUEUE = 1000
