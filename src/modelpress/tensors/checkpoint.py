@@ -11,6 +11,8 @@ from modelpress.errors import BadSource
 from modelpress.tensors.already_compressed import why_compressed
 from modelpress.tensors.folder import Folder, read_all
 from modelpress.tensors.header import StoredTensor, read_header
+from modelpress.tensors.rows import Rows, stored_rows
+from modelpress.tensors.spec import TensorSpec
 
 CONFIG = "config.json"
 INDEX = "model.safetensors.index.json"
@@ -48,13 +50,22 @@ class SideFile:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SourceTensor:
+    """A tensor of a model: what it is once it is read, the file that keeps it, and how its rows are read."""
+
+    spec: TensorSpec
+    file: str
+    rows: Rows
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Checkpoint:
     """A model before its data is read. ``size_bytes`` counts config, index, weights and side files."""
 
     config: Mapping[str, Any]
     architecture: str
     #: In the order of files, then of their bytes.
-    tensors: tuple[StoredTensor, ...]
+    tensors: tuple[SourceTensor, ...]
     shards: tuple[str, ...]
     side_files: tuple[SideFile, ...]
     #: Files that are neither read nor carried over: remote code, pickles, weights in other formats.
@@ -74,22 +85,22 @@ def open_checkpoint(folder: Folder) -> Checkpoint:
     names = folder.names()
     config = _read_config(folder, names)
     shards, index = _weight_files(folder, names)
-    tensors = tuple(tensor for shard in shards for tensor in read_header(folder, shard))
-    _check_once(tensors)
+    stored = tuple(tensor for shard in shards for tensor in read_header(folder, shard))
+    _check_once(stored)
     if index is not None:
-        _check_index(index, tensors)
+        _check_index(index, stored)
     side_files, left_out = _other_files(folder, names, shards)
     read = (CONFIG, *shards, *(side.name for side in side_files), *(() if index is None else (INDEX,)))
     return Checkpoint(
         config=config,
         architecture=_architecture(config),
-        tensors=tensors,
+        tensors=tuple(SourceTensor(spec=t.spec, file=t.file, rows=stored_rows(t)) for t in stored),
         shards=shards,
         side_files=side_files,
         left_out=left_out,
         size_bytes=sum(folder.size(name) for name in read),
         fingerprints={name: folder.fingerprint(name) for name in read},
-        already_compressed=why_compressed(config, (tensor.spec for tensor in tensors)),
+        already_compressed=why_compressed(config, (tensor.spec for tensor in stored)),
     )
 
 

@@ -16,8 +16,9 @@ from pathlib import Path
 from modelpress.domain.task import Progress
 from modelpress.tensors.checkpoint import SideFile
 from modelpress.tensors.folder import Folder
-from modelpress.tensors.piece import PIECE_BYTES, Piece, Workbench, carry_out, pieces_of
+from modelpress.tensors.piece import PIECE_BYTES, Piece, carry_out, pieces_of
 from modelpress.tensors.plan import Plan
+from modelpress.tensors.rows import Workbench
 from modelpress.tensors.shard import PlannedShard
 from modelpress.tensors.staging import check_space, missing_shards, prepare
 from modelpress.tensors.writer import NewFile, sync_directory, write_file
@@ -72,7 +73,7 @@ class _Counter:
     def __init__(self, plan: Plan, missing: Sequence[PlannedShard], report: Callable[[Progress], None]) -> None:
         self._report = report
         self._total = plan.tensor_bytes
-        self._done = self._total - sum(step.source.spec.size_bytes for shard in missing for step in shard.steps)
+        self._done = self._total - sum(step.rows.stored_bytes for shard in missing for step in shard.steps)
         self._shards_done = len(plan.shards) - len(missing)
 
     def piece_done(self, piece: Piece) -> None:

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
 from modelpress.errors import BadSource
 from modelpress.tensors.folder import Folder
-from modelpress.tensors.quantize import quantize_rows
+from modelpress.tensors.rows import Rows, Workbench
 from modelpress.tensors.shard import PlannedShard, Step
 
 #: Source bytes of a piece. Large enough that a call's cost vanishes, small enough for one a thread on any machine.
@@ -28,41 +24,29 @@ class Target(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Piece:
-    """``count`` units of a step from ``start`` on: rows where weights are rounded, bytes where they are copied."""
+    """``count`` rows of a step from ``start`` on; of tensors that are copied, rows as fine as they come."""
 
     step: Step
+    rows: Rows
     start: int
     count: int
 
     @property
     def source_bytes(self) -> int:
-        """Bytes read."""
-        return self.count * (self.step.rounding.source_row_bytes if self.step.rounding else 1)
-
-
-class Workbench(threading.local):
-    """Buffers of the thread, used again for each piece: fresh memory would cost a page fault every 4 kB."""
-
-    def __init__(self) -> None:
-        self._buffers: dict[str, NDArray[np.uint8]] = {}
-
-    def buffer(self, name: str, size_bytes: int) -> NDArray[np.uint8]:
-        """The thread's buffer of this name, cut to size; its content is what was left there."""
-        kept = self._buffers.get(name)
-        if kept is None or len(kept) < size_bytes:
-            kept = self._buffers[name] = np.empty(size_bytes, dtype=np.uint8)
-        return kept[:size_bytes]
+        """Bytes read; those of all pieces of a step add up to its rows' ``stored_bytes``."""
+        stored, rows = self.rows.stored_bytes, self.rows.count
+        return stored * (self.start + self.count) // rows - stored * self.start // rows
 
 
 def pieces_of(shard: PlannedShard) -> Iterator[Piece]:
     """The shard's pieces in the order of the source."""
     for step in shard.steps:
-        if step.rounding is None:
-            whole, most = step.source.spec.size_bytes, PIECE_BYTES
-        else:
-            whole, most = step.source.spec.shape[0], max(1, PIECE_BYTES // step.rounding.source_row_bytes)
-        for start in range(0, whole, most):
-            yield Piece(step=step, start=start, count=min(most, whole - start))
+        rows, multiple = step.rows.finest, 1
+        if step.rounding is not None:
+            rows, multiple = step.rows, step.rounding.row_multiple
+        most = max(1, PIECE_BYTES // max(1, rows.row_bytes * multiple)) * multiple
+        for start in range(0, rows.count, most):
+            yield Piece(step=step, rows=rows, start=start, count=min(most, rows.count - start))
 
 
 def carry_out(piece: Piece, shard: PlannedShard, folder: Folder, target: Target, bench: Workbench) -> None:
@@ -70,32 +54,26 @@ def carry_out(piece: Piece, shard: PlannedShard, folder: Folder, target: Target,
 
     Raises: BadSource if the source ends early, or a weight to be rounded is NaN or infinite; DiskFull.
     """
+    data = bench.buffer("source", piece.count * piece.rows.row_bytes)
+    piece.rows.read(folder, start=piece.start, buffer=data, bench=bench)
     if piece.step.rounding is None:
-        _copy(piece, shard, folder, target, bench)
+        target.write_at(shard.offsets[piece.step.source.name] + piece.start * piece.rows.row_bytes, data.data)
     else:
-        _round(piece, shard, folder, target, bench)
+        _round(piece, shard, target, bench)
 
 
-def _copy(piece: Piece, shard: PlannedShard, folder: Folder, target: Target, bench: Workbench) -> None:
-    source = piece.step.source
-    data = bench.buffer("source", piece.count).data
-    folder.read_into(source.file, source.offset + piece.start, data)
-    target.write_at(shard.offsets[source.spec.name] + piece.start, data)
-
-
-def _round(piece: Piece, shard: PlannedShard, folder: Folder, target: Target, bench: Workbench) -> None:
-    rounding, layout, source = piece.step.rounding, piece.step.layout, piece.step.source
+def _round(piece: Piece, shard: PlannedShard, target: Target, bench: Workbench) -> None:
+    rounding, layout = piece.step.rounding, piece.step.layout
     assert rounding is not None
     assert layout is not None
-    data = bench.buffer("source", piece.source_bytes)
-    scales = bench.buffer("scales", piece.count * rounding.scale_row_bytes)
-    values = bench.buffer("values", piece.count * rounding.value_row_bytes)
-    folder.read_into(source.file, source.offset + piece.start * rounding.source_row_bytes, data.data)
-    row = quantize_rows(rounding, data, scales=scales, values=values)
+    before, after = rounding.output_bytes(piece.start), rounding.output_bytes(piece.start + piece.count)
+    sizes = [end - start for start, end in zip(before, after, strict=True)]
+    outputs = [bench.buffer(f"output {number}", size) for number, size in enumerate(sizes)]
+    row = rounding.round_rows(bench.buffer("source", piece.count * piece.rows.row_bytes), outputs)
     if row is not None:
-        raise BadSource(f"weight {source.spec.name!r} holds a NaN or an infinity in row {piece.start + row}")
-    target.write_at(shard.offsets[layout.values.name] + piece.start * rounding.value_row_bytes, values.data)
-    target.write_at(shard.offsets[layout.scales.name] + piece.start * rounding.scale_row_bytes, scales.data)
+        raise BadSource(f"weight {piece.step.source.name!r} holds a NaN or an infinity in row {piece.start + row}")
+    for spec, offset, output in zip(layout.rounded, before, outputs, strict=True):
+        target.write_at(shard.offsets[spec.name] + offset, output.data)
     if piece.start == 0:
         for spec, content in layout.constants:
             target.write_at(shard.offsets[spec.name], content)

@@ -13,17 +13,16 @@ from typing import Any
 from modelpress import __version__
 from modelpress.domain.recipe import Recipe
 from modelpress.errors import AlreadyCompressed, Unsupported
-from modelpress.tensors.checkpoint import Checkpoint, SideFile
+from modelpress.tensors.checkpoint import Checkpoint, SideFile, SourceTensor
 from modelpress.tensors.document import Document, config_document, index_document, report_document
 from modelpress.tensors.formats import format_of
 from modelpress.tensors.formats.config_entry import config_entry
+from modelpress.tensors.formats.layout import Weight
 from modelpress.tensors.grid import Grid
-from modelpress.tensors.grouping import choose_grouping
-from modelpress.tensors.header import StoredTensor
-from modelpress.tensors.rounding import Rounding
 from modelpress.tensors.shard import PlannedShard, Step, plan_shards
 from modelpress.tensors.spec import TensorSpec
 from modelpress.tensors.target import NAMED_IN_CONFIG, Part, check_architecture, module_of, part_of
+from modelpress.tensors.treatment import Assignment, Treatment, assign
 
 #: A row is rounded whole, so memory is bounded by rows; real ones have under 1 MB.
 LARGEST_ROW_BYTES = 64 * 1024 * 1024
@@ -52,7 +51,7 @@ class Plan:
     @property
     def tensor_bytes(self) -> int:
         """Bytes of the source's tensors: what progress counts."""
-        return sum(step.source.spec.size_bytes for shard in self.shards for step in shard.steps)
+        return sum(step.rows.stored_bytes for shard in self.shards for step in shard.steps)
 
 
 def make_plan(checkpoint: Checkpoint, recipe: Recipe) -> Plan:
@@ -64,19 +63,17 @@ def make_plan(checkpoint: Checkpoint, recipe: Recipe) -> Plan:
     if checkpoint.already_compressed is not None:
         raise AlreadyCompressed(checkpoint.already_compressed, hint="compress the original, unquantized model instead")
     parts = _parts(checkpoint)
-    grouping = choose_grouping(recipe, _input_widths(checkpoint, parts))
+    assignment = assign(recipe, _input_widths(checkpoint, parts))
     runs = [
-        [_step(tensor, parts[tensor.spec.name], recipe=recipe, group_size=grouping.size) for tensor in tensors]
+        [_step(tensor, assignment.treatments.get(tensor.spec.name)) for tensor in tensors]
         for _, tensors in groupby(checkpoint.tensors, key=lambda tensor: tensor.file)
     ]
     shards = plan_shards(runs)
-    entry = config_entry(
-        recipe.scheme, format_name=format_of(recipe.scheme).NAME, group_size=grouping.size, ignore=_ignored(parts)
-    )
-    notes = (*grouping.notes, *_notes(checkpoint, recipe, parts))
+    entry = config_entry(_modules(assignment), ignore=_ignored(parts))
+    notes = (*assignment.notes, *_notes(checkpoint, recipe, parts))
     documents = (
         config_document(checkpoint.config, entry),
-        report_document(recipe, group_size=grouping.size, notes=notes),
+        report_document(recipe, group_size=assignment.group_size, notes=notes),
         *([index_document(shards)] if len(shards) > 1 else []),
     )
     return Plan(
@@ -85,7 +82,7 @@ def make_plan(checkpoint: Checkpoint, recipe: Recipe) -> Plan:
         side_files=checkpoint.side_files,
         documents=documents,
         quantization_config=entry,
-        group_size=grouping.size,
+        group_size=assignment.group_size,
         source_bytes=checkpoint.size_bytes,
         output_bytes=sum(shard.size_bytes for shard in shards)
         + sum(side_file.size_bytes for side_file in checkpoint.side_files)
@@ -127,20 +124,21 @@ def _check_target(spec: TensorSpec) -> None:
         )
 
 
-def _step(tensor: StoredTensor, part: Part, *, recipe: Recipe, group_size: int | None) -> Step:
-    if part is not Part.LINEAR:
-        return Step(source=tensor)
+def _step(tensor: SourceTensor, treatment: Treatment | None) -> Step:
+    if treatment is None:
+        return Step(source=tensor.spec, rows=tensor.rows)
     rows, columns = tensor.spec.shape
-    layout_format = format_of(recipe.scheme)
-    rounding = Rounding(
-        grid=Grid(tensor.spec.dtype),
-        bits=recipe.scheme.weight_bits,
-        columns=columns,
-        group=group_size or columns,
-        packed=layout_format.PACKED,
-    )
-    layout = layout_format.lay_out(module_of(tensor.spec.name), rows=rows, rounding=rounding)
-    return Step(source=tensor, rounding=rounding, layout=layout)
+    weight = Weight(module=module_of(tensor.spec.name), rows=rows, columns=columns, grid=Grid(tensor.spec.dtype))
+    rounding, layout = format_of(treatment.scheme).lay_out(weight, treatment)
+    return Step(source=tensor.spec, rows=tensor.rows, rounding=rounding, layout=layout)
+
+
+def _modules(assignment: Assignment) -> dict[Treatment, list[str]]:
+    """The modules of each treatment."""
+    modules: dict[Treatment, list[str]] = {}
+    for name, treatment in assignment.treatments.items():
+        modules.setdefault(treatment, []).append(module_of(name))
+    return modules
 
 
 def _ignored(parts: Mapping[str, Part]) -> list[str]:
@@ -171,7 +169,7 @@ def _digest(checkpoint: Checkpoint, recipe: Recipe) -> str:
         "version": __version__,
         "recipe": recipe.as_json(),
         "config": checkpoint.config,
-        "tensors": [(t.spec.name, t.spec.dtype, t.spec.shape, t.file, t.offset) for t in checkpoint.tensors],
+        "tensors": [(t.spec.name, t.spec.dtype, t.spec.shape, repr(t.rows)) for t in checkpoint.tensors],
         "fingerprints": checkpoint.fingerprints,
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from modelpress.tensors.checkpoint import SINGLE
 from modelpress.tensors.formats.layout import Layout
-from modelpress.tensors.header import StoredTensor, encode_header
+from modelpress.tensors.header import encode_header
 from modelpress.tensors.rounding import Rounding
+from modelpress.tensors.rows import Rows
 from modelpress.tensors.spec import TensorSpec
 
 #: Output shards are split here: small enough to be redone after a kill, large enough to be few.
@@ -19,14 +20,15 @@ LARGEST_SHARD_BYTES = 1_000_000_000
 class Step:
     """One source tensor and what it becomes: ``rounding`` and ``layout`` for a weight, neither for a copy."""
 
-    source: StoredTensor
+    source: TensorSpec
+    rows: Rows
     rounding: Rounding | None = None
     layout: Layout | None = None
 
     @property
     def outputs(self) -> tuple[TensorSpec, ...]:
         """The tensors written."""
-        return (self.source.spec,) if self.layout is None else self.layout.specs
+        return (self.source,) if self.layout is None else self.layout.specs
 
     @property
     def output_bytes(self) -> int:

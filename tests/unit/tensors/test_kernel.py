@@ -15,15 +15,14 @@ from numpy.typing import NDArray
 from modelpress.tensors.grid import Grid
 from modelpress.tensors.kernel import KERNEL, native, twin
 from modelpress.tensors.pack import pack, unpack
-from modelpress.tensors.quantize import quantize_rows
-from modelpress.tensors.rounding import Rounding
+from modelpress.tensors.rounding.integers import IntegerRounding
 from tests.kernel import needs_c
 
 EXPONENT = {Grid.BF16: 0x7F80, Grid.F16: 0x7C00, Grid.F32: 0x7F800000}
 WORD = {Grid.BF16: "<u2", Grid.F16: "<u2", Grid.F32: "<u4"}
 
 ROUNDINGS = st.builds(
-    lambda grid, layout, group, groups: Rounding(
+    lambda grid, layout, group, groups: IntegerRounding(
         grid=grid, bits=layout[0], packed=layout[1], group=group, columns=group * groups
     ),
     st.sampled_from(list(Grid)),
@@ -33,7 +32,7 @@ ROUNDINGS = st.builds(
 )
 
 
-def weights(rounding: Rounding, *, rows: int, seed: int, kind: str) -> NDArray[np.uint8]:
+def weights(rounding: IntegerRounding, *, rows: int, seed: int, kind: str) -> NDArray[np.uint8]:
     """Finite weights: any bits at all, near zero, or as models have them; some groups wholly zero."""
     random = np.random.default_rng(seed)
     count = rows * rounding.columns
@@ -59,7 +58,7 @@ def raw_bits(numbers: NDArray[np.float32], grid: Grid) -> NDArray[np.uint32]:
     return numbers.view(np.uint32) >> np.uint32(0 if grid is Grid.F32 else 16)
 
 
-def run(function: object, rounding: Rounding, source: NDArray[np.uint8]) -> tuple[int, bytes, bytes]:
+def run(function: object, rounding: IntegerRounding, source: NDArray[np.uint8]) -> tuple[int, bytes, bytes]:
     rows = len(source) // rounding.source_row_bytes
     scales = np.full(rows * rounding.scale_row_bytes, 0xAA, dtype=np.uint8)
     values = np.full(rows * rounding.value_row_bytes, 0xAA, dtype=np.uint8)
@@ -76,7 +75,7 @@ def run(function: object, rounding: Rounding, source: NDArray[np.uint8]) -> tupl
     seed=st.integers(0, 2**32),
     kind=st.sampled_from(["any", "usual", "subnormal"]),
 )
-def test_kernel_and_twin_give_the_same_bytes(rounding: Rounding, rows: int, seed: int, kind: str) -> None:
+def test_kernel_and_twin_give_the_same_bytes(rounding: IntegerRounding, rows: int, seed: int, kind: str) -> None:
     source = weights(rounding, rows=rows, seed=seed, kind=kind)
     by_twin = run(twin.quantize, rounding, source)
     assert by_twin[0] == -1
@@ -90,7 +89,7 @@ def test_kernel_and_twin_agree_on_every_16_bit_number_beside_every_scale_it_may_
     every = np.arange(EXPONENT[grid], dtype=np.uint16)
     # Each group of two: a number, and one of the same size to within a few powers of two.
     beside = np.stack([every, np.maximum(every.astype(np.int32) - 700, 0).astype(np.uint16)], axis=1)
-    rounding = Rounding(grid=grid, bits=bits, columns=2, group=2, packed=True)
+    rounding = IntegerRounding(grid=grid, bits=bits, columns=2, group=2, packed=True)
     source = beside.reshape(-1).view(np.uint8)
     assert run(native.NativeKernel().quantize, rounding, source) == run(twin.quantize, rounding, source)
 
@@ -98,7 +97,7 @@ def test_kernel_and_twin_agree_on_every_16_bit_number_beside_every_scale_it_may_
 @settings(max_examples=200, deadline=None)
 @given(rounding=ROUNDINGS, seed=st.integers(0, 2**32), kind=st.sampled_from(["any", "usual"]))
 def test_a_rounded_weight_is_within_half_a_scale_and_one_rounding_of_its_quotient(
-    rounding: Rounding, seed: int, kind: str
+    rounding: IntegerRounding, seed: int, kind: str
 ) -> None:
     source = weights(rounding, rows=3, seed=seed, kind=kind)
     row, scale_bytes, value_bytes = run(twin.quantize, rounding, source)
@@ -126,9 +125,9 @@ def exact(raw: NDArray[np.uint8], grid: Grid) -> NDArray[np.float64]:
 
 @pytest.mark.parametrize("grid", list(Grid))
 def test_a_group_that_is_all_zero_decodes_to_zeros_and_has_the_grids_epsilon_for_its_scale(grid: Grid) -> None:
-    rounding = Rounding(grid=grid, bits=4, columns=32, group=32, packed=True)
+    rounding = IntegerRounding(grid=grid, bits=4, columns=32, group=32, packed=True)
     scales, values = np.empty(rounding.scale_row_bytes, np.uint8), np.empty(rounding.value_row_bytes, np.uint8)
-    assert quantize_rows(rounding, np.zeros(rounding.source_row_bytes, np.uint8), scales=scales, values=values) is None
+    assert rounding.round_rows(np.zeros(rounding.source_row_bytes, np.uint8), (values, scales)) is None
     assert exact(scales, grid).tolist() == [
         {"BF16": 0.0078125, "F16": 0.0009765625, "F32": 1.1920928955078125e-07}[grid]
     ]
@@ -139,7 +138,7 @@ def test_a_group_that_is_all_zero_decodes_to_zeros_and_has_the_grids_epsilon_for
 @pytest.mark.parametrize("function", [twin.quantize, pytest.param("c", marks=needs_c)])
 @pytest.mark.parametrize("kind", ["nan", "infinity", "minus infinity"])
 def test_the_first_row_that_is_not_finite_is_told(grid: Grid, function: object, kind: str) -> None:
-    rounding = Rounding(grid=grid, bits=8, columns=8, group=8, packed=False)
+    rounding = IntegerRounding(grid=grid, bits=8, columns=8, group=8, packed=False)
     source = weights(rounding, rows=9, seed=1, kind="usual").view(WORD[grid]).reshape(9, 8)
     exponent = EXPONENT[grid]
     sign = 1 << 31 if grid is Grid.F32 else 1 << 15

@@ -18,9 +18,7 @@ from tests.unit.tensors.models import CONFIG, Tensors, layers, plan_of, weight, 
 
 def compressed(plan: Plan) -> set[str]:
     """The modules whose weights are compressed."""
-    return {
-        step.source.spec.name.removesuffix(".weight") for shard in plan.shards for step in shard.steps if step.rounding
-    }
+    return {step.source.name.removesuffix(".weight") for shard in plan.shards for step in shard.steps if step.rounding}
 
 
 def document(plan: Plan, name: str) -> dict[str, Any]:
@@ -149,7 +147,7 @@ def test_output_shards_mirror_the_sources(tmp_path: Path) -> None:
         "model-00001-of-00002.safetensors",
         "model-00002-of-00002.safetensors",
     ]
-    assert {step.source.spec.name for step in plan.shards[1].steps} == set(second)
+    assert {step.source.name for step in plan.shards[1].steps} == set(second)
 
 
 def test_shards_are_split_at_the_cap_and_a_larger_tensor_stands_alone(
@@ -162,7 +160,7 @@ def test_shards_are_split_at_the_cap_and_a_larger_tensor_stands_alone(
     assert all(size <= 3000 or len(shard.steps) == 1 for size, shard in zip(sizes, plan.shards, strict=True))
     # No two neighbours would have fitted into one.
     assert all(a + b.steps[0].output_bytes > 3000 for a, b in zip(sizes, plan.shards[1:], strict=False))
-    names = [step.source.spec.name for shard in plan.shards for step in shard.steps]
+    names = [step.source.name for shard in plan.shards for step in shard.steps]
     assert names == list(layers(3))
     index = document(plan, "model.safetensors.index.json")
     assert index["metadata"]["total_size"] == sum(sizes)

@@ -6,8 +6,9 @@ from typing import Protocol
 
 from modelpress.domain.scheme import Scheme
 from modelpress.tensors.formats import int_quantized, pack_quantized
-from modelpress.tensors.formats.layout import Layout
+from modelpress.tensors.formats.layout import Layout, Weight
 from modelpress.tensors.rounding import Rounding
+from modelpress.tensors.treatment import Treatment
 
 
 class Format(Protocol):
@@ -17,12 +18,8 @@ class Format(Protocol):
     def NAME(self) -> str:
         """The format's name in config.json."""
 
-    @property
-    def PACKED(self) -> bool:
-        """Whether integers are packed into words."""
-
-    def lay_out(self, module: str, *, rows: int, rounding: Rounding) -> Layout:
-        """The tensors that one weight becomes."""
+    def lay_out(self, weight: Weight, treatment: Treatment) -> tuple[Rounding, Layout]:
+        """How a weight is rounded, and the tensors it becomes."""
 
 
 def format_of(scheme: Scheme) -> Format:

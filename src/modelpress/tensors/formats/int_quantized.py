@@ -5,17 +5,24 @@ Source: compressed-tensors 0.19, compressors/naive_quantized, and the golden fil
 
 from __future__ import annotations
 
-from modelpress.tensors.formats.layout import Layout
-from modelpress.tensors.rounding import Rounding
+from modelpress.tensors.formats.layout import Layout, Weight
+from modelpress.tensors.rounding.integers import IntegerRounding
 from modelpress.tensors.spec import TensorSpec
+from modelpress.tensors.treatment import Treatment
 
 NAME = "int-quantized"
-PACKED = False
 
 
-def lay_out(module: str, *, rows: int, rounding: Rounding) -> Layout:
+def lay_out(weight: Weight, treatment: Treatment) -> tuple[IntegerRounding, Layout]:
     """``weight`` [rows, columns] of int8, and ``weight_scale`` [rows, groups]."""
-    return Layout(
-        values=TensorSpec(name=f"{module}.weight", dtype="I8", shape=(rows, rounding.columns)),
-        scales=TensorSpec(name=f"{module}.weight_scale", dtype=rounding.grid, shape=(rows, rounding.groups)),
+    rounding = IntegerRounding(
+        grid=weight.grid,
+        bits=treatment.scheme.weight_bits,
+        columns=weight.columns,
+        group=treatment.group_size or weight.columns,
+        packed=False,
     )
+    module, rows = weight.module, weight.rows
+    values = TensorSpec(name=f"{module}.weight", dtype="I8", shape=(rows, weight.columns))
+    scales = TensorSpec(name=f"{module}.weight_scale", dtype=weight.grid, shape=(rows, rounding.groups))
+    return rounding, Layout(rounded=(values, scales), scales=scales)

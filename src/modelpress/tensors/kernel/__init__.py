@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from modelpress.tensors.kernel import native, twin
 from modelpress.tensors.kernel.twin import Bytes
-from modelpress.tensors.rounding import Rounding
+
+if TYPE_CHECKING:
+    from modelpress.tensors.rounding.integers import IntegerRounding
 
 
 class Quantize(Protocol):
     """See :func:`modelpress.tensors.kernel.twin.quantize`."""
 
-    def __call__(self, rounding: Rounding, source: Bytes, *, scales: Bytes, values: Bytes) -> int: ...
+    def __call__(self, rounding: IntegerRounding, source: Bytes, *, scales: Bytes, values: Bytes) -> int: ...
 
 
 def choose() -> tuple[str, Quantize]:

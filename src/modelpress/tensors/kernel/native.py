@@ -5,12 +5,15 @@ from __future__ import annotations
 import ctypes
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from modelpress.tensors.grid import Grid
 from modelpress.tensors.kernel.twin import Bytes
-from modelpress.tensors.rounding import Rounding
+
+if TYPE_CHECKING:
+    from modelpress.tensors.rounding.integers import IntegerRounding
 
 #: Where hatch_build.py puts the library.
 LIBRARY = Path(__file__).with_name("modelpress_kernel" + (".dylib" if sys.platform == "darwin" else ".so"))
@@ -37,7 +40,7 @@ class NativeKernel:
             ctypes.c_void_p,
         ]
 
-    def quantize(self, rounding: Rounding, source: Bytes, *, scales: Bytes, values: Bytes) -> int:
+    def quantize(self, rounding: IntegerRounding, source: Bytes, *, scales: Bytes, values: Bytes) -> int:
         """See :func:`modelpress.tensors.kernel.twin.quantize`."""
         rows = len(source) // rounding.source_row_bytes
         scratch = np.empty(rounding.columns, dtype=np.uint8)

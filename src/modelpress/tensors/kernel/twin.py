@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from modelpress.tensors.grid import Grid
 from modelpress.tensors.pack import pack
-from modelpress.tensors.rounding import Rounding
+
+if TYPE_CHECKING:
+    from modelpress.tensors.rounding.integers import IntegerRounding
 
 Bytes: TypeAlias = NDArray[np.uint8]
 Floats: TypeAlias = NDArray[np.float32]
@@ -18,7 +20,7 @@ Floats: TypeAlias = NDArray[np.float32]
 _BLOCK_ELEMENTS = 1 << 19
 
 
-def quantize(rounding: Rounding, source: Bytes, *, scales: Bytes, values: Bytes) -> int:
+def quantize(rounding: IntegerRounding, source: Bytes, *, scales: Bytes, values: Bytes) -> int:
     """Fill ``scales`` and ``values`` from the rows of ``source``; the first row that is not finite, or -1.
 
     Shapes: source [rows * source_row_bytes], scales [rows * scale_row_bytes], values [rows * value_row_bytes].
@@ -40,7 +42,7 @@ def quantize(rounding: Rounding, source: Bytes, *, scales: Bytes, values: Bytes)
     return -1
 
 
-def _quantize_block(rounding: Rounding, source: Bytes, *, scales: Bytes, values: Bytes) -> int:
+def _quantize_block(rounding: IntegerRounding, source: Bytes, *, scales: Bytes, values: Bytes) -> int:
     weights = _widen(source, rounding.grid)
     finite = np.isfinite(weights).all(axis=1)
     if not finite.all():

@@ -1,0 +1,86 @@
+"""Rounding to integers of a few bits, with one scale a group of columns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from modelpress.tensors import kernel
+from modelpress.tensors.grid import Grid
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IntegerRounding:
+    """Rows of ``columns`` weights on ``grid`` become ``bits``-bit integers with one scale a ``group`` of columns.
+
+    ``packed``: unsigned, low bits first, in whole little-endian 32-bit words; otherwise one signed byte each.
+
+    ``scale = grid(max|w| / (2^(bits-1) - 0.5))`` in each group, ``value = round_half_even(grid(w / scale))``,
+    clamped to ``bits`` bits. A group that is all zero takes the grid's epsilon as its scale, so it decodes to zeros.
+
+    Outputs: values, scales.
+    Bound:   |w - value * scale| <= scale / 2 plus one rounding of w / scale to the grid, for each weight.
+    Source:  docs/formats.md (equal, bit for bit, to llm-compressor 0.14.0.1 without data).
+    """
+
+    grid: Grid
+    bits: int
+    columns: int
+    group: int
+    packed: bool
+
+    def __post_init__(self) -> None:
+        assert self.bits in {4, 8}, self
+        assert self.packed or self.bits == 8, self
+        assert self.columns > 0, self
+        assert self.group > 0, self
+        assert self.columns % self.group == 0, self
+
+    @property
+    def row_multiple(self) -> int:
+        """See :class:`modelpress.tensors.rounding.Rounding`."""
+        return 1
+
+    @property
+    def groups(self) -> int:
+        """Scales of one row."""
+        return self.columns // self.group
+
+    @property
+    def words(self) -> int:
+        """Packed 32-bit words of one row."""
+        return -(-self.columns * self.bits // 32)
+
+    @property
+    def source_row_bytes(self) -> int:
+        """Bytes of one row as it is read."""
+        return self.columns * self.grid.size_bytes
+
+    @property
+    def scale_row_bytes(self) -> int:
+        """Bytes of one row's scales, which lie on the source's grid."""
+        return self.groups * self.grid.size_bytes
+
+    @property
+    def value_row_bytes(self) -> int:
+        """Bytes of one row's integers."""
+        return 4 * self.words if self.packed else self.columns
+
+    def output_bytes(self, rows: int) -> tuple[int, ...]:
+        """See :class:`modelpress.tensors.rounding.Rounding`."""
+        return rows * self.value_row_bytes, rows * self.scale_row_bytes
+
+    def round_rows(self, source: NDArray[np.uint8], outputs: Sequence[NDArray[np.uint8]]) -> int | None:
+        """See :class:`modelpress.tensors.rounding.Rounding`."""
+        rows, rest = divmod(len(source), self.source_row_bytes)
+        assert rest == 0, (self, len(source))
+        assert tuple(map(len, outputs)) == self.output_bytes(rows), (self, tuple(map(len, outputs)))
+        for buffer in (source, *outputs):
+            assert buffer.dtype == np.uint8
+            assert buffer.flags.c_contiguous
+        values, scales = outputs
+        row = kernel.quantize(self, source, scales=scales, values=values)
+        return None if row < 0 else row
