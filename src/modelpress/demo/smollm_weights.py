@@ -12,7 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modelpress.errors import BadSource
-from modelpress.tensors.gguf import Gguf, read_rows
+from modelpress.tensors.folder import Folder
+from modelpress.tensors.gguf.blocks import round_to_bfloat16
+from modelpress.tensors.gguf.header import Gguf
+from modelpress.tensors.gguf.rows import read_rows
 from modelpress.tensors.header import encode_header
 from modelpress.tensors.spec import TensorSpec
 from modelpress.tensors.writer import NewFile
@@ -59,13 +62,13 @@ def read_llama(gguf: Gguf) -> Llama:
     )
     if llama.heads < 1 or llama.key_heads < 1 or llama.hidden % llama.heads or llama.heads % llama.key_heads:
         raise BadSource(
-            f"{gguf.path.name}: width {llama.hidden}, {llama.heads} heads and {llama.key_heads} key heads do not divide"
+            f"{gguf.file}: width {llama.hidden}, {llama.heads} heads and {llama.key_heads} key heads do not divide"
         )
     # Before anything is made for each layer: the count may be a lie.
     if llama.layers > len(gguf.tensors):
-        raise BadSource(f"{gguf.path.name}: {llama.layers} layers, but only {len(gguf.tensors)} tensors")
+        raise BadSource(f"{gguf.file}: {llama.layers} layers, but only {len(gguf.tensors)} tensors")
     if (rotated := gguf.field("llama.rope.dimension_count", int)) != llama.head_rows or rotated % 2:
-        raise BadSource(f"{gguf.path.name}: {rotated} rotated dimensions in heads of {llama.head_rows}")
+        raise BadSource(f"{gguf.file}: {rotated} rotated dimensions in heads of {llama.head_rows}")
     return llama
 
 
@@ -105,7 +108,7 @@ def list_parts(llama: Llama) -> list[Part]:
     return [*parts, _part("model.norm", "output_norm", hidden)]
 
 
-def write_weights(gguf: Gguf, llama: Llama, path: Path) -> None:
+def write_weights(folder: Folder, gguf: Gguf, *, llama: Llama, path: Path) -> None:
     """Write all weights of ``gguf`` to the safetensors file ``path`` as bf16, rounded half to even.
 
     Bound:  memory is a few pieces of 1 MiB, or of ``head_rows`` rows where that is more, whatever the model's size.
@@ -119,7 +122,7 @@ def write_weights(gguf: Gguf, llama: Llama, path: Path) -> None:
         out.write_at(0, header)
         position = len(header)
         for part in parts:
-            for rows in _pieces(gguf, part, llama.head_rows):
+            for rows in _pieces(folder, gguf, part=part, head_rows=llama.head_rows):
                 out.write_at(position, rows.reshape(-1).view(np.uint8).data)
                 position += rows.nbytes
         out.commit()
@@ -131,29 +134,22 @@ def _check(gguf: Gguf, parts: Sequence[Part]) -> None:
     for name in sorted(wanted.keys() | found.keys()):
         if wanted.get(name) != found.get(name):
             raise BadSource(
-                f"{gguf.path.name}: tensor {name!r} has shape {found.get(name, 'none')}, "
+                f"{gguf.file}: tensor {name!r} has shape {found.get(name, 'none')}, "
                 f"a Llama model of its sizes with tied embeddings has {wanted.get(name, 'no such tensor')}"
             )
 
 
-def _pieces(gguf: Gguf, part: Part, head_rows: int) -> Iterator[NDArray[np.uint16]]:
+def _pieces(folder: Folder, gguf: Gguf, *, part: Part, head_rows: int) -> Iterator[NDArray[np.uint16]]:
     shape = part.spec.shape
     rows = math.prod(shape[:-1])
     heads_at_once = max(1, PIECE_VALUES // (shape[-1] * head_rows))
     step = heads_at_once * head_rows
     for start in range(0, rows, step):
-        values = read_rows(gguf, part.source, start=start, stop=min(start + step, rows))
+        values = read_rows(folder, gguf, name=part.source, start=start, stop=min(start + step, rows))
         if not np.abs(values).max() < BFLOAT16_OVERFLOW:  # not ">=": a NaN must be caught too
-            raise BadSource(f"{gguf.path.name}: tensor {part.source!r} has a value that is not finite in bf16")
+            raise BadSource(f"{gguf.file}: tensor {part.source!r} has a value that is not finite in bf16")
         rounded = round_to_bfloat16(values)
         yield restore_rows(rounded, head_rows) if part.interleaved else rounded
-
-
-def round_to_bfloat16(values: NDArray[np.float32]) -> NDArray[np.uint16]:
-    """Round to the nearest bf16, ties to even, and give its bits; for values that are finite in bf16."""
-    bits = values.view(np.uint32)
-    # Adding just under half of the last kept bit, or all of half where that bit is odd, carries exactly when it should.
-    return ((bits + (((bits >> 16) & 1) + np.uint32(0x7FFF))) >> 16).astype(np.uint16)
 
 
 def restore_rows(rows: NDArray[np.uint16], head_rows: int) -> NDArray[np.uint16]:

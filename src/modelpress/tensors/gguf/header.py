@@ -1,4 +1,4 @@
-"""Reads GGUF files, versions 2 and 3, little endian: the header at once, tensors a few rows at a time.
+"""The header of a GGUF file, versions 2 and 3, little endian, read through ranges.
 
 A header is a stranger's word. Every count and length is held against a limit and against the bytes that are left in
 the file before memory is taken for it, so a lying header costs a sentence and not the machine.
@@ -11,22 +11,22 @@ import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from pathlib import Path
 from types import MappingProxyType
-from typing import Any, BinaryIO, TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from modelpress.errors import BadSource
-from modelpress.tensors.gguf_blocks import BLOCK_TYPES, UNREAD_TYPES, BlockType, dequantize
+from modelpress.tensors.folder import Folder
+from modelpress.tensors.gguf.blocks import BLOCK_TYPES, UNREAD_TYPES, BlockType
 
 #: A metadata value; an array of numbers stays a read-only numpy array, an array of strings becomes a tuple.
 Value: TypeAlias = int | float | bool | str | tuple[str, ...] | NDArray[Any]
 T = TypeVar("T")
 
-# A header is nearly all vocabulary: 1.8 MB for 49 152 tokens and their merges. The limits allow for thirty times that.
-HEADER_LIMIT_BYTES = 64 << 20
+# A header is nearly all vocabulary: 1.8 MB for 49 152 tokens and their merges, 12 MB for 200 000 and theirs.
+HEADER_LIMIT_BYTES = 32 << 20
 STRING_LIMIT_BYTES = 4 << 20
 NAME_LIMIT_BYTES = 1 << 10
 ARRAY_LIMIT = 4 << 20
@@ -35,6 +35,11 @@ TENSOR_LIMIT = 1 << 16
 DIMENSION_LIMIT = 4
 DEFAULT_ALIGNMENT_BYTES = 32
 ALIGNMENT_LIMIT_BYTES = 1 << 20
+
+# Ranges start small, so that a short lie costs little, and grow, so that a long vocabulary needs few.
+_FIRST_READ_BYTES = 64 << 10
+_LARGEST_READ_BYTES = 1 << 20
+_LENGTH = struct.Struct("<Q")
 
 # ggml.h, enum gguf_type: the numbers of fixed size; 7 is a bool, 8 a string, 9 an array.
 _NUMBERS: Mapping[int, np.dtype[Any]] = MappingProxyType(
@@ -62,35 +67,44 @@ class GgufTensor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gguf:
-    """A GGUF file whose header was read and found sound; its tensors are read with ``read_rows``."""
+    """A GGUF file of a folder, whose header was read and found sound."""
 
-    path: Path
+    file: str
     version: int
     metadata: Mapping[str, Value]
     tensors: Mapping[str, GgufTensor]
+
+    def refuse(self, why: str, *, hint: str | None = None) -> BadSource:
+        """Make the error that says ``why`` this file is refused."""
+        return BadSource(f"{self.file}: {why}", hint=hint)
 
     def field(self, key: str, kind: type[T]) -> T:
         """Give the metadata value ``key``; BadSource unless it is there and exactly of ``kind`` (a bool is no int)."""
         value = self.metadata.get(key)
         if type(value) is not kind:
             found = "is missing" if value is None else f"is of type {type(value).__name__}"
-            raise BadSource(f"{self.path.name}: metadata {key!r} {found}, {kind.__name__} is needed")
+            raise self.refuse(f"metadata {key!r} {found}, {kind.__name__} is needed")
         return value
+
+    def optional(self, key: str, kind: type[T]) -> T | None:
+        """As ``field``, and None where the key is not there."""
+        return self.field(key, kind) if key in self.metadata else None
 
 
 class _Header:
     """Reads a header's fields in order, never past the file's end or the header's limit."""
 
-    def __init__(self, file: BinaryIO, path: Path) -> None:
+    def __init__(self, folder: Folder, file: str) -> None:
+        self._folder = folder
         self._file = file
-        self._path = path
-        self.size_bytes = file.seek(0, 2)
-        file.seek(0)
+        self._at_hand = bytearray()
+        self._read_bytes = _FIRST_READ_BYTES
+        self.size_bytes = folder.size(file)
         self.position = 0
 
     def refuse(self, why: str) -> BadSource:
         """Make the error that says ``why`` this file is refused."""
-        return BadSource(f"{self._path.name}: {why}")
+        return BadSource(f"{self._file}: {why}")
 
     def take(self, length: int, what: str) -> bytes:
         """Read exactly ``length`` bytes of ``what``, or refuse the file."""
@@ -99,11 +113,19 @@ class _Header:
             raise self.refuse(f"truncated: {what} ends at byte {end}, the file has {self.size_bytes} bytes")
         if end > HEADER_LIMIT_BYTES:
             raise self.refuse(f"{what} ends at byte {end}, a header may have {HEADER_LIMIT_BYTES} bytes")
-        data = self._file.read(length)
-        if len(data) != length:
-            raise self.refuse(f"truncated while it was read: {what} wants {length} bytes, {len(data)} were left")
+        if end > len(self._at_hand):
+            self._read_until(end)
+        data = bytes(self._at_hand[self.position : end])
         self.position = end
         return data
+
+    def _read_until(self, end: int) -> None:
+        there = len(self._at_hand)
+        ahead = min(max(end, there + self._read_bytes), self.size_bytes, HEADER_LIMIT_BYTES)
+        more = bytearray(ahead - there)
+        self._folder.read_into(self._file, there, memoryview(more))
+        self._at_hand += more
+        self._read_bytes = min(2 * self._read_bytes, _LARGEST_READ_BYTES)
 
     def u32(self, what: str) -> int:
         return int.from_bytes(self.take(4, what), "little")
@@ -138,10 +160,37 @@ class _Header:
             # Each string brings its own length of 8 bytes, so a count that the file cannot hold is known at once.
             if length * 8 > self.size_bytes - self.position:
                 raise self.refuse(f"truncated: {length} strings of {what} do not fit into the file")
-            return tuple(self.text(f"an element of {what}") for _ in range(length))
+            return self._texts(length, what)
         if kind == _ARRAY:
             raise self.refuse(f"{what} is an array of arrays, which is not read")
         return self._numbers(kind, length, what)
+
+    def _texts(self, length: int, what: str) -> tuple[str, ...]:
+        texts: list[str] = []
+        while len(texts) < length:
+            self._take_whole_texts(texts, length)
+            if len(texts) < length:
+                # One that is cut by the end of what is at hand, or is refused.
+                texts.append(self.text(f"an element of {what}"))
+        return tuple(texts)
+
+    def _take_whole_texts(self, texts: list[str], length: int) -> None:
+        """Add the texts that are wholly at hand, in one loop: a vocabulary with its merges has 300 000 and more."""
+        data, position, end = self._at_hand, self.position, len(self._at_hand)
+        unpack = _LENGTH.unpack_from
+        for _ in range(length - len(texts)):
+            start = position + 8
+            if start > end:
+                break
+            stop = start + unpack(data, position)[0]
+            if stop > end or stop - start > STRING_LIMIT_BYTES:
+                break
+            try:
+                texts.append(data[start:stop].decode())
+            except UnicodeDecodeError:
+                break
+            position = stop
+        self.position = position
 
     def _numbers(self, kind: int, length: int, what: str) -> NDArray[Any]:
         if (dtype := _NUMBERS.get(kind)) is None:
@@ -150,22 +199,21 @@ class _Header:
         return numbers != 0 if kind == _BOOL else numbers
 
 
-def open_gguf(path: Path) -> Gguf:
-    """Read and check the header of the GGUF file at ``path``; no tensor data is read.
+def open_gguf(folder: Folder, file: str) -> Gguf:
+    """Read and check the header of the GGUF file ``file``; no tensor data is read.
 
-    Bound:  memory is a small multiple of the header, which may have 64 MiB.
+    Bound:  memory is a small multiple of the header, which may have 32 MiB.
     Raises: BadSource if it is no GGUF file of version 2 or 3 in little endian, is truncated, claims more than the
             limits or the file hold, has a tensor type that is not read, or tensors that overlap.
     Source: github.com/ggml-org/ggml, docs/gguf.md.
     """
-    with path.open("rb") as file:
-        header = _Header(file, path)
-        version = _version(header)
-        tensor_count = header.count("tensors", limit=TENSOR_LIMIT)
-        metadata = _metadata(header, header.count("metadata entries", limit=METADATA_LIMIT))
-        stated = [_tensor(header) for _ in range(tensor_count)]
+    header = _Header(folder, file)
+    version = _version(header)
+    tensor_count = header.count("tensors", limit=TENSOR_LIMIT)
+    metadata = _metadata(header, header.count("metadata entries", limit=METADATA_LIMIT))
+    stated = [_tensor(header) for _ in range(tensor_count)]
     tensors = _placed(header, stated, alignment=_alignment(header, metadata))
-    return Gguf(path=path, version=version, metadata=MappingProxyType(metadata), tensors=MappingProxyType(tensors))
+    return Gguf(file=file, version=version, metadata=MappingProxyType(metadata), tensors=MappingProxyType(tensors))
 
 
 def _version(header: _Header) -> int:
@@ -242,28 +290,3 @@ def _placed(header: _Header, stated: list[GgufTensor], *, alignment: int) -> dic
         if second.offset < first.offset + first.size_bytes:
             raise header.refuse(f"the tensors {first.name!r} and {second.name!r} overlap")
     return placed
-
-
-def read_rows(gguf: Gguf, name: str, *, start: int = 0, stop: int | None = None) -> NDArray[np.float32]:
-    """Read the rows ``start`` to ``stop`` of the tensor ``name``, or all of them, as float32.
-
-    The file is open only while it is read and is not mapped, so nothing of it stays in this process's memory.
-
-    Shapes: [..., cols] -> [stop - start, cols]; a row is the innermost dimension, and a vector is one row.
-    Bound:  memory is the stored bytes of these rows and their float32 values.
-    Raises: KeyError if there is no such tensor, IndexError if the rows are not all its own, BadSource if the file
-            became shorter since it was opened.
-    """
-    tensor = gguf.tensors[name]
-    cols = tensor.shape[-1]
-    rows = math.prod(tensor.shape[:-1])
-    stop = rows if stop is None else stop
-    if not 0 <= start <= stop <= rows:
-        raise IndexError(f"rows {start} to {stop} of {name!r}, which has {rows}")
-    row_bytes = cols // tensor.block_type.length * tensor.block_type.size_bytes
-    with gguf.path.open("rb", buffering=0) as file:
-        file.seek(tensor.offset + start * row_bytes)
-        data = np.fromfile(file, np.uint8, (stop - start) * row_bytes)
-    if len(data) != (stop - start) * row_bytes:
-        raise BadSource(f"{gguf.path.name}: truncated since it was opened, within tensor {name!r}")
-    return dequantize(data, tensor.block_type).reshape(stop - start, cols)
