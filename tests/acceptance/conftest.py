@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from modelpress.domain.recipe import make_recipe
+from modelpress.domain.wish import Wish, make_recipe
 from modelpress.tensors.folder import LocalFolder
 from modelpress.tensors.staging import seal
 from modelpress.worker.press import press
@@ -77,7 +77,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Sample:
 def _sample(folder: Path, *, shards: int, rows: int) -> Sample:
     source, output, weight = folder / "model", folder / "output", "W4A16C16"
     write_checkpoint(source, shards=shards, rows=rows)
-    recipe = make_recipe(strategy="Quantization", weight=weight)
+    recipe = make_recipe(Wish(strategy="Quantization", weight=weight))
     _, statistics = press(LocalFolder(source), recipe, output, report=lambda progress: None)
     seal(output)
     return Sample(directory=source, weight=weight, hashes=file_hashes(output), output_bytes=statistics.output_bytes)

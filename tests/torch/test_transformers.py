@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from modelpress.demo.smollm import make_model
-from modelpress.domain.recipe import make_recipe
 from modelpress.domain.scheme import SCHEMES
+from modelpress.domain.wish import Wish, make_recipe
 from modelpress.tensors.folder import LocalFolder
 from modelpress.tensors.staging import seal
 from modelpress.worker.press import press
@@ -49,7 +49,7 @@ def test_the_model_made_from_gguf_says_what_the_original_says(smollm: Path) -> N
 @pytest.mark.parametrize("scheme", [scheme.name for scheme in SCHEMES])
 def test_the_compressed_model_loads_whole_and_still_knows_paris(smollm: Path, tmp_path: Path, scheme: str) -> None:
     output = tmp_path / "output"
-    recipe = make_recipe(strategy="Quantization", weight=scheme)
+    recipe = make_recipe(Wish(strategy="Quantization", weight=scheme))
     press(LocalFolder(smollm), recipe, output, report=lambda _progress: None)
     seal(output)
     loaded = run("load_and_generate.py", output)

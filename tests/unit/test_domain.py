@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from modelpress.domain.identifier import ACCOUNT, MODEL, MODEL_SET, TASK, new_id
 from modelpress.domain.page import make_page_request
 from modelpress.domain.policy import Caller, Policy
-from modelpress.domain.recipe import GroupSize, Recipe, make_recipe, recipe_from_json
+from modelpress.domain.recipe import GroupSize, Recipe, recipe_from_json
 from modelpress.domain.scheme import INT8_PTQ, SCHEMES, W4A16C16, W8A16C16, Scheme, find_scheme
 from modelpress.domain.task import FINAL, NEXT, OPEN, TaskStatus, sources
+from modelpress.domain.wish import Wish, make_recipe
 from modelpress.errors import InvalidRequest
 
 S = TaskStatus
@@ -98,10 +99,10 @@ def test_a_recipe_comes_back_from_json_as_it_was(recipe: Recipe) -> None:
 
 def test_equal_wishes_are_equal_recipes() -> None:
     wishes = [
-        make_recipe(strategy="Quantization", weight="W4A16C16"),
-        make_recipe(strategy=" quantization ", weight="w4a16"),
-        make_recipe(strategy="QUANTIZATION", weight=None, quant_conf="wint4"),
-        make_recipe(strategy="Quantization", weight="W4A16", quant_conf="WINT4"),
+        make_recipe(Wish(strategy="Quantization", weight="W4A16C16")),
+        make_recipe(Wish(strategy=" quantization ", weight="w4a16")),
+        make_recipe(Wish(strategy="QUANTIZATION", weight=None, quant_conf="wint4")),
+        make_recipe(Wish(strategy="Quantization", weight="W4A16", quant_conf="WINT4")),
     ]
     assert len(set(wishes)) == 1
 
@@ -125,13 +126,13 @@ def test_a_wish_that_cannot_be_is_refused_by_its_field(
     strategy: str, weight: str | None, quant_conf: str | None, group_size: GroupSize, field: str
 ) -> None:
     with pytest.raises(InvalidRequest) as caught:
-        make_recipe(strategy=strategy, weight=weight, quant_conf=quant_conf, group_size=group_size)
+        make_recipe(Wish(strategy=strategy, weight=weight, quant_conf=quant_conf, group_size=group_size))
     assert caught.value.field == field
 
 
 def test_the_refusal_of_an_unknown_weight_names_what_is_offered() -> None:
     with pytest.raises(InvalidRequest, match="INT8-PTQ, W8A16C16, W4A16C16"):
-        make_recipe(strategy="Quantization", weight="W3A16")
+        make_recipe(Wish(strategy="Quantization", weight="W3A16"))
 
 
 # --- pages, policies, ids ------------------------------------------------------------------------------------

@@ -9,7 +9,6 @@ from modelpress.api import task_result as result
 from modelpress.api import wire
 from modelpress.api.action import Action, page_request
 from modelpress.domain.policy import Caller
-from modelpress.domain.recipe import make_recipe
 from modelpress.domain.task import TaskStatus
 from modelpress.domain.task_filter import (
     Tag,
@@ -21,6 +20,7 @@ from modelpress.domain.task_filter import (
     make_strategy,
     make_tags,
 )
+from modelpress.domain.wish import Wish, make_recipe
 from modelpress.errors import NoSuchModel
 from modelpress.service.services import Services
 from modelpress.service.tasks import TaskRequest
@@ -32,9 +32,8 @@ _DEFAULT_LINES = 100
 
 
 def _create_task(services: Services, caller: Caller, request: wire.CreateTask) -> str:
-    recipe = make_recipe(
-        strategy=request.config.strategy, weight=request.config.weight, quant_conf=request.config.quant_conf
-    )
+    config = request.config
+    recipe = make_recipe(Wish(strategy=config.strategy, weight=config.weight, quant_conf=config.quant_conf))
     task = services.tasks.create(
         caller,
         TaskRequest(

@@ -11,7 +11,7 @@ from msgspec import UNSET, UnsetType, structs
 from modelpress.api.result import PageInfo, Result, page_info, second_text, time_text
 from modelpress.domain.model import ModelVersion
 from modelpress.domain.page import Page, PageRequest
-from modelpress.domain.scheme import find_scheme
+from modelpress.domain.scheme import known_scheme
 from modelpress.domain.task import FINAL, Task, TaskEvent, TaskStatus, TaskSummary
 from modelpress.storage.log import LogPage
 
@@ -112,8 +112,7 @@ def task_log(page: LogPage) -> TaskLog:
 
 @cache
 def _config(strategy: str, scheme: str) -> ConfigResult:
-    known = find_scheme(scheme)
-    assert known is not None, f"stored task names an unknown scheme: {scheme!r}"
+    known = known_scheme(scheme)
     return ConfigResult(strategy=strategy, weight=known.name, quant_conf=known.quant_conf)
 
 

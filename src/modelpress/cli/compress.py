@@ -19,8 +19,9 @@ import typer
 from modelpress.cli import option
 from modelpress.cli.output import print_facts, print_json, say, size_text
 from modelpress.cli.progress import Bars
-from modelpress.domain.recipe import GroupSize, make_recipe
+from modelpress.domain.recipe import GroupSize
 from modelpress.domain.task import Progress, Statistics
+from modelpress.domain.wish import Wish, make_recipe
 from modelpress.errors import BadSource, QualityGate, SettingsError, Unsupported
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def compress(
     as_json: option.AsJson = False,
 ) -> None:
     """Compress a model directory, with no server. Interrupted, the same command goes on where it was."""
-    recipe = make_recipe(strategy="Quantization", weight=weight, group_size=_parse_group_size(group_size))
+    recipe = make_recipe(Wish(strategy="Quantization", weight=weight, group_size=_parse_group_size(group_size)))
     target = Path(os.path.realpath(destination))
     _refuse_taken(target)
     from modelpress.tensors.checkpoint import open_checkpoint

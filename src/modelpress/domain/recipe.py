@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Literal
+from typing import Any, Literal
 
-from modelpress.domain.scheme import SCHEMES, Scheme, find_scheme
-from modelpress.errors import InvalidRequest
+from modelpress.domain.pattern import matcher
+from modelpress.domain.scheme import Scheme, known_scheme
 
 #: A number of input columns that share a scale, "channel" for one scale an output row, None for the scheme's own rule.
 GroupSize = int | Literal["channel"] | None
+
+#: How a scale is chosen: from the largest weight, or the one among several that gives the least squared error.
+ScaleSearch = Literal["max", "mse"]
 
 
 class Strategy(StrEnum):
@@ -32,6 +36,39 @@ class Method(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Override:
+    """What holds instead for the modules that ``targets`` mean; patterns of domain/pattern.py, sorted."""
+
+    targets: tuple[str, ...]
+    #: The modules stay as they are, and the rest of this says nothing.
+    keep: bool = False
+    #: None for the recipe's own, whose group size and symmetry then hold too where they are not said here.
+    scheme: Scheme | None = None
+    group_size: GroupSize = None
+    symmetric: bool | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """A plain object that :func:`override_from_json` turns back into an equal value."""
+        said = {
+            "keep": self.keep or None,
+            "scheme": None if self.scheme is None else self.scheme.name,
+            "group_size": self.group_size,
+            "symmetric": self.symmetric,
+        }
+        return {"targets": list(self.targets), **_said(said)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """What a recipe says of one module: the number format that its weight gets."""
+
+    scheme: Scheme
+    group_size: GroupSize
+    symmetric: bool
+    scale_search: ScaleSearch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
     """What is to be done to a model."""
 
@@ -39,57 +76,89 @@ class Recipe:
     strategy: Strategy = Strategy.QUANTIZATION
     method: Method = Method.RTN
     group_size: GroupSize = None
+    #: Whether zero lies in the middle of the numbers; None for the scheme's own way.
+    symmetric: bool | None = None
+    scale_search: ScaleSearch = "max"
+    #: Patterns: only linear layers that they mean are compressed; all where there are none.
+    targets: tuple[str, ...] = ()
+    #: Patterns: what they mean stays as it is, whatever else is said of it.
+    ignore: tuple[str, ...] = ()
+    #: The first whose targets mean a module holds for it.
+    overrides: tuple[Override, ...] = ()
 
-    def as_json(self) -> dict[str, str | int | None]:
-        """A plain object that :func:`recipe_from_json` turns back into an equal recipe."""
+    def choose(self, module: str) -> Choice | None:
+        """What becomes of a linear layer of this name; None if it stays as it is."""
+        if matcher(self.ignore)(module) or (self.targets and not matcher(self.targets)(module)):
+            return None
+        for override in self.overrides:
+            if matcher(override.targets)(module):
+                return None if override.keep else self._overridden(override)
+        return self._choice(self.scheme, self.group_size, self.symmetric)
+
+    def _overridden(self, override: Override) -> Choice:
+        scheme = override.scheme or self.scheme
+        own = scheme is self.scheme
+        return self._choice(
+            scheme,
+            self.group_size if own and override.group_size is None else override.group_size,
+            self.symmetric if own and override.symmetric is None else override.symmetric,
+        )
+
+    def _choice(self, scheme: Scheme, group_size: GroupSize, symmetric: bool | None) -> Choice:
+        return Choice(
+            scheme=scheme,
+            group_size=group_size,
+            symmetric=scheme.symmetric if symmetric is None else symmetric,
+            scale_search=self.scale_search if scheme.search_chosen else "max",
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        """A plain object that :func:`recipe_from_json` turns back into an equal recipe.
+
+        What an older version could not say is there only where it is said, so that equal recipes of two versions
+        are equal objects: requests are told apart by them (``clientToken``).
+        """
+        said = {
+            "symmetric": self.symmetric,
+            "scale_search": None if self.scale_search == "max" else self.scale_search,
+            "targets": list(self.targets) or None,
+            "ignore": list(self.ignore) or None,
+            "overrides": [override.as_json() for override in self.overrides] or None,
+        }
         return {
             "strategy": self.strategy.value,
             "scheme": self.scheme.name,
             "method": self.method.value,
             "group_size": self.group_size,
+            **_said(said),
         }
 
 
-def recipe_from_json(data: dict[str, object]) -> Recipe:
-    """The recipe that ``as_json`` described."""
-    scheme = find_scheme(str(data["scheme"]))
-    group_size = data.get("group_size")
-    assert scheme is not None, f"stored recipe names an unknown scheme: {data!r}"
-    assert group_size is None or group_size == "channel" or isinstance(group_size, int), data
+def _said(facts: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in facts.items() if value is not None}
+
+
+def recipe_from_json(data: Mapping[str, Any]) -> Recipe:
+    """The recipe that ``as_json`` described, in this version or an older one."""
     return Recipe(
-        scheme=scheme,
-        strategy=Strategy(str(data["strategy"])),
-        method=Method(str(data["method"])),
-        group_size=group_size,
+        scheme=known_scheme(data["scheme"]),
+        strategy=Strategy(data["strategy"]),
+        method=Method(data["method"]),
+        group_size=data.get("group_size"),
+        symmetric=data.get("symmetric"),
+        scale_search=data.get("scale_search", "max"),
+        targets=tuple(data.get("targets", ())),
+        ignore=tuple(data.get("ignore", ())),
+        overrides=tuple(map(override_from_json, data.get("overrides", ()))),
     )
 
 
-def make_recipe(
-    *,
-    strategy: str,
-    weight: str | None,
-    quant_conf: str | None = None,
-    group_size: GroupSize = None,
-    field: str = "config",
-) -> Recipe:
-    """The recipe a request means; names are taken in any letter case, ``weight`` or ``quantConf`` names the scheme.
-
-    Raises: InvalidRequest naming ``{field}.strategy``, ``{field}.weight`` or ``{field}.groupSize``.
-    """
-    known = find_strategy(strategy)
-    if known is None:
-        raise InvalidRequest(f"{field}.strategy", f"{strategy!r} is none of Quantization, Sparsity")
-    if known is Strategy.SPARSITY:
-        raise InvalidRequest(f"{field}.strategy", "Sparsity is not offered by this version; it offers Quantization")
-    named = weight or quant_conf
-    if not named:
-        raise InvalidRequest(f"{field}.weight", "required when the strategy is Quantization")
-    scheme = find_scheme(named)
-    if scheme is None:
-        offered = ", ".join(s.name for s in SCHEMES)
-        raise InvalidRequest(f"{field}.weight", f"{named!r} is none of {offered}")
-    if weight and quant_conf and find_scheme(quant_conf) is not scheme:
-        raise InvalidRequest(f"{field}.quantConf", f"{quant_conf!r} contradicts weight {weight!r}")
-    if isinstance(group_size, int) and group_size < 1:
-        raise InvalidRequest(f"{field}.groupSize", f"{group_size} is not a positive number of columns")
-    return Recipe(scheme=scheme, strategy=known, group_size=group_size)
+def override_from_json(data: Mapping[str, Any]) -> Override:
+    """The override that ``as_json`` described."""
+    return Override(
+        targets=tuple(data["targets"]),
+        keep=data.get("keep", False),
+        scheme=known_scheme(data["scheme"]) if "scheme" in data else None,
+        group_size=data.get("group_size"),
+        symmetric=data.get("symmetric"),
+    )

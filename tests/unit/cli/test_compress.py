@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from modelpress.domain.recipe import make_recipe
 from modelpress.domain.task import Progress
+from modelpress.domain.wish import Wish, make_recipe
 from modelpress.tensors.folder import LocalFolder
 from modelpress.worker.press import press
 from tests.unit.cli.conftest import Cli, plain
@@ -103,7 +103,7 @@ def test_work_that_was_killed_is_gone_on_with_and_ends_in_the_same_bytes(cli: Cl
         if progress.shards_done:
             raise KeyboardInterrupt
 
-    recipe = make_recipe(strategy="Quantization", weight="W4A16C16")
+    recipe = make_recipe(Wish(strategy="Quantization", weight="W4A16C16"))
     with pytest.raises(KeyboardInterrupt):
         press(LocalFolder(tiny_model), recipe, Path(".out.partial"), report=die_after_one_shard)
 
