@@ -3,7 +3,7 @@
 
 PYTHON ?= python3
 PIP := .venv/bin/python -m pip --quiet --disable-pip-version-check
-KERNEL := src/modelpress/tensors/kernel/kernel.c
+KERNEL := $(wildcard src/modelpress/tensors/kernel/*.[ch])
 SDKS := node python-compress python-cli
 export PATH := $(PATH):$(CURDIR)/.cache/node
 BUILD := pyproject.toml constraints.txt hatch_build.py $(KERNEL)

@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,8 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 _FOLDER = "src/modelpress/tensors/kernel"
 
-# No -march=native: the wheel runs on other machines. No contraction and no fast-math: the bytes are the numpy twin's.
+# No -march=native: the wheel runs on other machines, whose better instructions kernel/dispatch.h sees to.
+# No contraction and no fast-math: the bytes are the numpy twin's.
 _FLAGS = ("-O3", "-std=c11", "-ffp-contract=off", "-fno-fast-math", "-fvisibility=hidden", "-fPIC", "-shared")
 
 
@@ -38,7 +40,7 @@ class KernelBuildHook(BuildHookInterface[Any]):
             # One from an earlier build must not slip into a wheel that claims to fit every platform.
             library.unlink(missing_ok=True)
             return
-        _compile(Path(self.root, _FOLDER, "kernel.c"), library)
+        _compile(sorted(Path(self.root, _FOLDER).glob("*.c")), library)
         build_data["pure_python"] = False
         build_data["tag"] = f"py3-none-{_platform()}"
         build_data["artifacts"].append(f"{_FOLDER}/{library.name}")
@@ -72,10 +74,10 @@ def _compiler() -> list[str]:
     return [sys.executable, "-m", "ziglang", "cc", "-mcpu=baseline"]
 
 
-def _compile(source: Path, library: Path) -> None:
+def _compile(sources: Sequence[Path], library: Path) -> None:
     # Beside and renamed: a running process may have the old library mapped.
     partial = library.with_suffix(f".{os.getpid()}.partial")
-    command = [*_compiler(), *_FLAGS, "-o", str(partial), str(source)]
+    command = [*_compiler(), *_FLAGS, "-o", str(partial), *map(str, sources)]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     except OSError as exc:

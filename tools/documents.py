@@ -58,6 +58,7 @@ def settings_page() -> str:
         "| variable | what it is |",
         "|---|---|",
         "| `MODELPRESS_KERNEL=none` | numpy instead of the C kernel: same bytes, slower. At build: no kernel |",
+        "| `MODELPRESS_KERNEL=baseline`, `avx2`, `avx512` | the instructions to use, else the widest: same bytes |",
         "| `MODELPRESS_URL`, `MODELPRESS_ACCESS_KEY`, `MODELPRESS_SECRET_KEY` | for commands that ask a server |",
         "| `QIANFAN_CONSOLE_API_BASE_URL`, `QIANFAN_ACCESS_KEY`, `QIANFAN_SECRET_KEY` | the same, in the SDKs' words |",
         "",

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from modelpress.tensors.kernel import native
+from modelpress.tensors.kernel import library
 from tests.acceptance.checkpoint import write_sparse_checkpoint
 from tests.acceptance.conftest import MakeServer, Sample
 from tests.acceptance.server import Server
@@ -21,7 +21,7 @@ STOP_SECONDS = 5
 def test_a_task_busy_in_native_code_stops_within_five_seconds_and_makes_room(
     make_server: MakeServer, tmp_path: Path, small: Sample
 ) -> None:
-    assert native.LIBRARY.exists(), "the C kernel is missing: run make test"
+    assert library.PATH.exists(), "the C kernel is missing: run make test"
     server = make_server(environment={"MODELPRESS_THREADS": "1"})
     write_sparse_checkpoint(tmp_path / "model", size_bytes=8_000_000_000)
     big = server.create_task(server.register(tmp_path / "model", name="big"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import subprocess
 import sys
@@ -13,7 +14,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from modelpress.tensors.grid import Grid
-from modelpress.tensors.kernel import KERNEL, native, twin
+from modelpress.tensors.kernel import KERNEL, LIBRARY, native, twin
+from modelpress.tensors.kernel.library import Library, choose
 from modelpress.tensors.pack import pack, unpack
 from modelpress.tensors.rounding.integers import IntegerRounding
 from tests.kernel import needs_c
@@ -67,6 +69,12 @@ def run(function: object, rounding: IntegerRounding, source: NDArray[np.uint8]) 
     return row, scales.tobytes(), values.tobytes()
 
 
+@functools.cache
+def natives() -> tuple[native.NativeKernel, ...]:
+    """The C kernel for every instruction set this machine has."""
+    return tuple(native.NativeKernel(Library(instruction_set=name)) for name in Library().instruction_sets)
+
+
 @needs_c
 @settings(max_examples=300, deadline=None)
 @given(
@@ -79,7 +87,7 @@ def test_kernel_and_twin_give_the_same_bytes(rounding: IntegerRounding, rows: in
     source = weights(rounding, rows=rows, seed=seed, kind=kind)
     by_twin = run(twin.quantize, rounding, source)
     assert by_twin[0] == -1
-    assert run(native.NativeKernel().quantize, rounding, source) == by_twin
+    assert [run(kernel.quantize, rounding, source) for kernel in natives()] == [by_twin] * len(natives())
 
 
 @needs_c
@@ -91,7 +99,8 @@ def test_kernel_and_twin_agree_on_every_16_bit_number_beside_every_scale_it_may_
     beside = np.stack([every, np.maximum(every.astype(np.int32) - 700, 0).astype(np.uint16)], axis=1)
     rounding = IntegerRounding(grid=grid, bits=bits, columns=2, group=2, packed=True)
     source = beside.reshape(-1).view(np.uint8)
-    assert run(native.NativeKernel().quantize, rounding, source) == run(twin.quantize, rounding, source)
+    by_twin = run(twin.quantize, rounding, source)
+    assert [run(kernel.quantize, rounding, source) for kernel in natives()] == [by_twin] * len(natives())
 
 
 @settings(max_examples=200, deadline=None)
@@ -184,3 +193,16 @@ def test_the_environment_can_ask_for_the_twin() -> None:
 @needs_c
 def test_a_kernel_that_was_built_is_used() -> None:
     assert KERNEL == "c"
+    assert LIBRARY is not None
+
+
+@needs_c
+def test_the_environment_can_ask_for_an_instruction_set_and_else_gets_the_widest(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    *_, widest = names = Library().instruction_sets
+    for asked, used in {**{name: name for name in names}, "abacus": widest, "": widest}.items():
+        monkeypatch.setenv("MODELPRESS_KERNEL", asked)
+        chosen = choose()
+        assert chosen is not None
+        assert chosen.instruction_set == used

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from typing import TYPE_CHECKING, Protocol
 
-from modelpress.tensors.kernel import native, twin
-from modelpress.tensors.kernel.twin import Bytes
+from modelpress.tensors.kernel import library, native, twin
+from modelpress.tensors.kernel.numbers import Bytes
 
 if TYPE_CHECKING:
     from modelpress.tensors.rounding.integers import IntegerRounding
@@ -19,18 +17,13 @@ class Quantize(Protocol):
     def __call__(self, rounding: IntegerRounding, source: Bytes, *, scales: Bytes, values: Bytes) -> int: ...
 
 
-def choose() -> tuple[str, Quantize]:
-    """The kernel's name and function. ``MODELPRESS_KERNEL=none`` in the environment asks for numpy.
-
-    A big-endian machine gets numpy too: the C loads numbers as the machine does.
-    """
-    if os.environ.get("MODELPRESS_KERNEL") == "none" or sys.byteorder == "big":
-        return "numpy", twin.quantize
-    try:
-        return "c", native.NativeKernel().quantize
-    except OSError:
-        return "numpy", twin.quantize
-
+#: The compiled kernel this process uses; None where numpy does the work.
+LIBRARY = library.choose()
 
 #: Which kernel this process uses: "c" or "numpy".
-KERNEL, quantize = choose()
+KERNEL = "c" if LIBRARY else "numpy"
+
+#: The instructions it was compiled for: "baseline", "avx2", "avx512" or "neon"; "numpy" where it is not used.
+INSTRUCTION_SET = LIBRARY.instruction_set if LIBRARY else "numpy"
+
+quantize: Quantize = native.NativeKernel(LIBRARY).quantize if LIBRARY else twin.quantize

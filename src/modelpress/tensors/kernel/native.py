@@ -1,53 +1,36 @@
-"""kernel.c as the package's build left it beside this file, called through ctypes (which lets other threads run)."""
+"""integers.c with the signature of its twin."""
 
 from __future__ import annotations
 
-import ctypes
-import sys
-from pathlib import Path
+from ctypes import c_int, c_int64, c_void_p
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from modelpress.tensors.grid import Grid
-from modelpress.tensors.kernel.twin import Bytes
+from modelpress.tensors.kernel.library import GRIDS, Library
+from modelpress.tensors.kernel.numbers import Bytes
 
 if TYPE_CHECKING:
     from modelpress.tensors.rounding.integers import IntegerRounding
 
-#: Where hatch_build.py puts the library.
-LIBRARY = Path(__file__).with_name("modelpress_kernel" + (".dylib" if sys.platform == "darwin" else ".so"))
-
-_GRIDS = {Grid.BF16: 0, Grid.F16: 1, Grid.F32: 2}
-
 
 class NativeKernel:
-    """The loaded library. Raises: OSError if it is not there or cannot be loaded on this machine."""
+    """Calls ``library``, or else the one that was built. Raises: OSError if that cannot be loaded."""
 
-    def __init__(self, library: Path = LIBRARY) -> None:
-        self._call = ctypes.CDLL(str(library)).modelpress_quantize
-        self._call.restype = ctypes.c_int64
-        self._call.argtypes = [
-            ctypes.c_void_p,
-            ctypes.c_int,
-            ctypes.c_int64,
-            ctypes.c_int64,
-            ctypes.c_int64,
-            ctypes.c_int,
-            ctypes.c_int,
-            ctypes.c_void_p,
-            ctypes.c_void_p,
-            ctypes.c_void_p,
-        ]
+    def __init__(self, library: Library | None = None) -> None:
+        self._quantize = (library or Library()).function(
+            "quantize",
+            *(c_void_p, c_int, c_int64, c_int64, c_int64, c_int, c_int),
+            *(c_void_p, c_void_p, c_void_p),
+        )
 
     def quantize(self, rounding: IntegerRounding, source: Bytes, *, scales: Bytes, values: Bytes) -> int:
         """See :func:`modelpress.tensors.kernel.twin.quantize`."""
-        rows = len(source) // rounding.source_row_bytes
         scratch = np.empty(rounding.columns, dtype=np.uint8)
-        row: int = self._call(
+        return self._quantize(
             source.ctypes.data,
-            _GRIDS[rounding.grid],
-            rows,
+            GRIDS[rounding.grid],
+            len(source) // rounding.source_row_bytes,
             rounding.columns,
             rounding.group,
             rounding.bits,
@@ -56,4 +39,3 @@ class NativeKernel:
             values.ctypes.data,
             scratch.ctypes.data,
         )
-        return row

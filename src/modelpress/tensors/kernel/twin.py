@@ -1,20 +1,16 @@
-"""The numpy twin of kernel.c: the same signature and the same bytes, where the kernel was not built."""
+"""The numpy twin of integers.c: the same signature and the same bytes, where the kernel was not built."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
-from modelpress.tensors.grid import Grid
+from modelpress.tensors.kernel.numbers import Bytes, narrow, widen
 from modelpress.tensors.pack import pack
 
 if TYPE_CHECKING:
     from modelpress.tensors.rounding.integers import IntegerRounding
-
-Bytes: TypeAlias = NDArray[np.uint8]
-Floats: TypeAlias = NDArray[np.float32]
 
 #: Weights rounded at a time. Bounds the float32 intermediates to about 10 MB, whatever the piece given.
 _BLOCK_ELEMENTS = 1 << 19
@@ -43,42 +39,22 @@ def quantize(rounding: IntegerRounding, source: Bytes, *, scales: Bytes, values:
 
 
 def _quantize_block(rounding: IntegerRounding, source: Bytes, *, scales: Bytes, values: Bytes) -> int:
-    weights = _widen(source, rounding.grid)
+    weights = widen(source, rounding.grid)
     finite = np.isfinite(weights).all(axis=1)
     if not finite.all():
         return int(np.argmin(finite))
     grouped = weights.reshape(len(weights), rounding.groups, rounding.group)
     half = np.float32(1 << (rounding.bits - 1))
     top = np.abs(grouped).max(axis=2)
-    scale_bytes = _narrow(top / (half - np.float32(0.5)), rounding.grid)
-    scale = _widen(scale_bytes, rounding.grid)
+    scale_bytes = narrow(top / (half - np.float32(0.5)), rounding.grid)
+    scale = widen(scale_bytes, rounding.grid)
     zero = scale == 0
     if zero.any():
         scale[zero] = rounding.grid.epsilon
-        scale_bytes = _narrow(scale, rounding.grid)
+        scale_bytes = narrow(scale, rounding.grid)
     scales[:] = scale_bytes
     quotients = grouped / scale[:, :, np.newaxis]
-    quotients = _widen(_narrow(quotients.reshape(weights.shape), rounding.grid), rounding.grid)
+    quotients = widen(narrow(quotients.reshape(weights.shape), rounding.grid), rounding.grid)
     rounded = np.rint(np.clip(quotients, -half, half - 1)).astype(np.int8)
     values[:] = pack(rounded, bits=rounding.bits) if rounding.packed else rounded.view(np.uint8)
     return -1
-
-
-def _widen(raw: Bytes, grid: Grid) -> Floats:
-    """Numbers of the grid, exactly. Shapes: [rows, bytes] -> [rows, numbers]."""
-    if grid is Grid.F32:
-        return raw.view("<f4").astype(np.float32)
-    if grid is Grid.F16:
-        return raw.view("<f2").astype(np.float32)
-    return (raw.view("<u2").astype(np.uint32) << np.uint32(16)).view(np.float32)
-
-
-def _narrow(numbers: Floats, grid: Grid) -> Bytes:
-    """The nearest numbers of the grid, ties to even, as bytes; the inverse of :func:`_widen`. Finite numbers only."""
-    if grid is Grid.F32:
-        return numbers.astype("<f4").view(np.uint8)
-    if grid is Grid.F16:
-        return numbers.astype("<f2").view(np.uint8)
-    bits = numbers.view(np.uint32)
-    odd = bits >> np.uint32(16) & np.uint32(1)
-    return (bits + np.uint32(0x7FFF) + odd >> np.uint32(16)).astype("<u2").view(np.uint8)
