@@ -8,7 +8,7 @@ SDKS := node python-compress python-cli
 export PATH := $(PATH):$(CURDIR)/.cache/node
 BUILD := pyproject.toml constraints.txt hatch_build.py $(KERNEL)
 
-.PHONY: demo test check bench-api lint types docs conformance format clean
+.PHONY: demo test check bench-api bench-core lint types docs conformance format clean
 
 ## demo: compress a real model through the official SDK; KEEP=1 leaves the server running, PORT= chooses its port
 demo: .venv/.installed
@@ -25,6 +25,10 @@ check: .venv/.dev lint types
 ## bench-api: measure the API, see benchmarks/README.md; SIZES=1k,100k ENGINES=sqlite PARTS=scaling measure less
 bench-api: .venv/.dev
 	.venv/bin/python -m benchmarks.api.main
+
+## bench-core: measure the tensor core, see benchmarks/README.md; SIZES=1.5B PARTS=whole SCHEMES=W4A16C16 measure less
+bench-core: .venv/.dev
+	.venv/bin/python -m benchmarks.core.main
 
 lint: .venv/.dev
 	.venv/bin/ruff format --check --quiet . || { .venv/bin/ruff format --diff --quiet .; exit 1; }

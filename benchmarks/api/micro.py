@@ -17,12 +17,13 @@ import uvloop
 
 from benchmarks.api import cache, pages, request
 from benchmarks.api.bare import BarePages
-from benchmarks.api.figures import Report
+from benchmarks.api.figures import VERSIONS
 from benchmarks.api.inside import prepare, timed
 from benchmarks.api.load import replay, request_file, require_wrk
 from benchmarks.api.seeding import PAIRS, Seeded, seeded_sqlite
 from benchmarks.api.server import Running, running
 from benchmarks.api.serving import NOTHING
+from benchmarks.report import Report
 from modelpress.api.actions import ACTIONS
 from modelpress.api.answer import success_answer
 from modelpress.api.http import Application
@@ -64,7 +65,7 @@ def measure(size: str) -> None:
     seeded = seeded_sqlite(size)
     taken = _measure(seeded)
     least = {name: median(rounds) for name, rounds in taken.items()}
-    report = Report("micro", title=f"Where the time of a list goes, at {size} tasks on SQLite")
+    report = Report("micro", title=f"Where the time of a list goes, at {size} tasks on SQLite", versions=VERSIONS)
     report.say(
         f"Microseconds of the processor a call, without HTTP unless it says so: medians of {_ROUNDS} rounds of "
         f"{_CALLS_A_ROUND} calls, in which all took turns. A list of {request.PAGE_ITEMS} items, markers spread over "

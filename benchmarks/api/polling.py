@@ -24,12 +24,13 @@ from psycopg import sql
 
 from benchmarks.api import cache, request
 from benchmarks.api.connection import Connection, content_length
-from benchmarks.api.figures import Report, Times, milliseconds
+from benchmarks.api.figures import VERSIONS, Times, milliseconds
 from benchmarks.api.load import replay, request_file, require_wrk
 from benchmarks.api.reporting import CLAIMED
 from benchmarks.api.seeding import ENGINES, Seeded, seeded_postgresql, seeded_sqlite
 from benchmarks.api.server import Running, process, running
 from benchmarks.api.serving import TIMINGS
+from benchmarks.report import Report
 from tests.conformance.house import write_checkpoint
 from tests.conformance.postgres import kept_server
 
@@ -71,7 +72,9 @@ class Seen:
 def measure(size: str, engines: Sequence[str]) -> None:
     """Measure, and write the report."""
     require_wrk()
-    report = Report("polling", title=f"{_CLIENTS} clients poll while {_TASKS:,} tasks report progress")
+    report = Report(
+        "polling", title=f"{_CLIENTS} clients poll while {_TASKS:,} tasks report progress", versions=VERSIONS
+    )
     report.say(
         f"Over a copy of the database of {size} tasks: {_TASKS:,} more, made through the API, claimed and reported "
         "once a second each by a process of its own through the product's leases (a stub of the work alone). "

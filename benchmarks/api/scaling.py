@@ -13,11 +13,12 @@ import uvloop
 
 from benchmarks.api import cache, pages, request
 from benchmarks.api.connection import Connection
-from benchmarks.api.figures import Report, Times, milliseconds
+from benchmarks.api.figures import VERSIONS, Times, milliseconds
 from benchmarks.api.inside import prepare, timed
 from benchmarks.api.seeding import ENGINES, Seeded, seeded_postgresql, seeded_sqlite
 from benchmarks.api.server import running
 from benchmarks.api.serving import NOTHING
+from benchmarks.report import Report
 from modelpress.api.http import Application
 from modelpress.service.services import open_services
 from tests.conformance.postgres import PostgresServer, kept_server
@@ -45,7 +46,7 @@ class Measured:
 
 def measure(sizes: Sequence[str], engines: Sequence[str]) -> None:
     """Measure, and write the report."""
-    report = Report("scaling", title="Pages of a list, by the number of tasks")
+    report = Report("scaling", title="Pages of a list, by the number of tasks", versions=VERSIONS)
     report.say(
         f"A page of {request.PAGE_ITEMS} tasks of the largest of seven accounts (two fifths of all tasks), "
         "each a whole signed request over one kept connection, one after the other. "

@@ -9,11 +9,12 @@ from statistics import median
 
 from benchmarks.api import cache, moto, pages, request
 from benchmarks.api.bare import BarePages
-from benchmarks.api.figures import Report, milliseconds
+from benchmarks.api.figures import VERSIONS, milliseconds
 from benchmarks.api.load import Load, replay, request_file, require_wrk
 from benchmarks.api.seeding import Seeded, seeded_sqlite
 from benchmarks.api.server import running
 from benchmarks.api.serving import NOTHING
+from benchmarks.report import Report
 
 _CONNECTIONS = (1, 8, 32)
 _ROUNDS = 7
@@ -34,7 +35,9 @@ def measure(size: str) -> None:
     require_wrk()
     seeded = seeded_sqlite(size)
     loads, bare = _measure(seeded)
-    report = Report("throughput", title=f"Lists a second, at {size} tasks on SQLite, one server process")
+    report = Report(
+        "throughput", title=f"Lists a second, at {size} tasks on SQLite, one server process", versions=VERSIONS
+    )
     report.say(
         f"wrk replays {_DISTINCT_REQUESTS} distinct signed requests of {request.PAGE_ITEMS} items, markers spread over "
         f"the largest account's list, every other one newest first. {_ROUNDS} rounds of {_SECONDS} s each, in which "

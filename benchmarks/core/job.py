@@ -1,0 +1,96 @@
+"""What is measured: each scheme's command, the plain copy of as many bytes, and peers on the same model."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.core.place import ROOT, emptied, tell
+from benchmarks.core.process import Failed, Run, measured
+from benchmarks.core.source import source
+
+_COPYING = Path(__file__).with_name("copying.py")
+_PEER = Path(__file__).with_name("peer.py")
+#: typer's status for wrong usage: this version has no such scheme or option.
+_NOT_OFFERED = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """A scheme, and how ``modelpress compress`` is asked for it."""
+
+    name: str
+    options: tuple[str, ...]
+
+
+JOBS = (
+    Job(name="W4A16C16", options=("--weight", "W4A16C16")),
+    Job(name="W8A16C16", options=("--weight", "W8A16C16")),
+    Job(name="INT8-PTQ", options=("--weight", "INT8-PTQ")),
+    Job(name="W4A16C16 asymmetric", options=("--weight", "W4A16C16", "--asymmetric")),
+    Job(name="W4A16C16 with search", options=("--weight", "W4A16C16", "--scale-search", "mse")),
+    Job(name="FP8", options=("--weight", "WFP8AFP8C16")),
+    Job(name="FP8 blocks", options=("--weight", "FP8-BLOCK")),
+    Job(name="NVFP4", options=("--weight", "NVFP4A16")),
+    Job(name="MXFP4", options=("--weight", "MXFP4A16")),
+    Job(name="GGUF Q8_0", options=("--weight", "W8A16C16", "--output-format", "gguf", "--gguf-type", "Q8_0")),
+    Job(name="GGUF Q4_K_M", options=("--weight", "W4A16C16", "--output-format", "gguf", "--gguf-type", "Q4_K_M")),
+)
+
+
+def offered(jobs: Sequence[Job] = JOBS) -> list[Job]:
+    """Those that this version knows, each tried on a tiny model, which also brings all files into memory."""
+    wanted = os.environ.get("SCHEMES")
+    tiny = source("tiny")
+    assert tiny is not None
+    found = []
+    for job in jobs:
+        if wanted and job.name not in wanted.split(","):
+            continue
+        try:
+            compress(job, tiny, emptied(ROOT / "out" / "tiny"))
+        except Failed as failure:
+            if failure.status != _NOT_OFFERED:
+                raise
+            tell(f"{job.name} is not offered by this version: left out")
+        else:
+            found.append(job)
+    return found
+
+
+def compress(job: Job, model: Path, output: Path, *, threads: int | None = None) -> Run:
+    """``modelpress compress``, the whole process."""
+    command = [str(Path(sys.executable).with_name("modelpress")), "compress", str(model), str(output), *job.options]
+    return measured([*command, *([] if threads is None else ["--threads", str(threads)])])
+
+
+def copy_seconds(model: Path | None, output: Path | None, *, output_bytes: int, threads: int) -> float:
+    """The plain copy; ``None`` leaves out the reading, or the writing."""
+    paths = ["-" if path is None else str(path) for path in (model, output)]
+    command = [sys.executable, "-I", "-S", str(_COPYING), *paths, str(output_bytes), str(threads)]
+    seconds: float = json.loads(measured(command).printed)["seconds"]
+    return seconds
+
+
+def peer_compress(python: str, model: Path, output: Path) -> Run:
+    """llm-compressor's ``model_free_ptq`` to 4 bits in groups of 128, the whole process, as its documents have it."""
+    return measured([python, str(_PEER), str(model), str(output)], at=ROOT)
+
+
+def output_bytes(output: Path) -> int:
+    """Bytes of a file, or of all files of a directory."""
+    return sum(file.stat().st_size for file in ([output] if output.is_file() else output.rglob("*")) if file.is_file())
+
+
+def forget(model: Path) -> None:
+    """Ask the system to drop the model's pages from memory; what lies below the system may still have them."""
+    for path in model.glob("*.safetensors"):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+        finally:
+            os.close(descriptor)
