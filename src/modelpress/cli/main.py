@@ -7,28 +7,17 @@ import sys
 import typer
 
 from modelpress import __version__
-from modelpress.cli import account, compress, conformance, demo, key, model, scheme, server, task, user, webhook
+from modelpress.cli.command import Commands
 from modelpress.errors import ModelpressError
 
 app = typer.Typer(
     name="modelpress",
+    cls=Commands,
     help="Self-hosted model compression that speaks Baidu Qianfan's model-compression API.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-app.command("compress")(compress.compress)
-app.command("serve")(server.serve)
-app.command("worker")(server.worker)
-app.command("demo")(demo.demo)
-app.command("schemes")(scheme.schemes)
-app.command("conformance")(conformance.conformance)
-app.add_typer(model.app, name="model")
-app.add_typer(task.app, name="task")
-app.add_typer(account.app, name="account")
-app.add_typer(user.app, name="user")
-app.add_typer(key.app, name="key")
-app.add_typer(webhook.app, name="webhook")
 
 
 def _show_version(wanted: bool) -> None:
