@@ -93,6 +93,11 @@ class Recipe:
         for override in self.overrides:
             if matcher(override.targets)(module):
                 return None if override.keep else self._overridden(override)
+        return self.own_choice
+
+    @property
+    def own_choice(self) -> Choice:
+        """What becomes of a linear layer that no override means."""
         return self._choice(self.scheme, self.group_size, self.symmetric)
 
     def _overridden(self, override: Override) -> Choice:

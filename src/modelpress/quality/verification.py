@@ -37,7 +37,7 @@ def verify(plan: Plan, directory: Path) -> None:
             _check_size(folder, side_file.name, side_file.size_bytes)
     except BadSource as exc:
         raise QualityGate(f"the output cannot be read back: {exc.message}") from exc
-    if plan.output_bytes >= plan.source_bytes:
+    if plan.output_bytes >= max(plan.source_bytes, plan.plain_bytes):
         raise QualityGate(f"the output has {plan.output_bytes} bytes, not fewer than the source's {plan.source_bytes}")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from modelpress.tensors.float8_source import float8_block
 from modelpress.tensors.grid import DTYPE_BITS
 from modelpress.tensors.spec import TensorSpec
 
@@ -49,7 +50,7 @@ def _stated(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for prefix, part in parts:
         for key in _CONFIG_KEYS:
             stated = part.get(key)
-            if isinstance(stated, dict) and stated:
+            if isinstance(stated, dict) and stated and float8_block(part) is None:
                 yield prefix + key, str(stated.get("quant_method") or stated.get("format") or "unnamed")[:40]
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from modelpress.errors import BadSource
 from modelpress.tensors.already_compressed import why_compressed
+from modelpress.tensors.float8_source import Float8Rows, decoded, float8_block
 from modelpress.tensors.folder import Folder, read_all
 from modelpress.tensors.header import StoredTensor, read_header
 from modelpress.tensors.rows import Rows, stored_rows
@@ -73,6 +74,8 @@ class Checkpoint:
     size_bytes: int
     #: Of every file that is read, by name.
     fingerprints: Mapping[str, str]
+    #: What is to be known of how it is read, in plain sentences.
+    notes: tuple[str, ...]
     #: What tells that it was quantized before; such a checkpoint is sound, but no plan is made of it.
     already_compressed: str | None
 
@@ -89,19 +92,33 @@ def open_checkpoint(folder: Folder) -> Checkpoint:
     _check_once(stored)
     if index is not None:
         _check_index(index, stored)
+    tensors, notes = _as_read(stored, config)
     side_files, left_out = _other_files(folder, names, shards)
     read = (CONFIG, *shards, *(side.name for side in side_files), *(() if index is None else (INDEX,)))
     return Checkpoint(
         config=config,
         architecture=_architecture(config),
-        tensors=tuple(SourceTensor(spec=t.spec, file=t.file, rows=stored_rows(t)) for t in stored),
+        tensors=tensors,
         shards=shards,
         side_files=side_files,
         left_out=left_out,
         size_bytes=sum(folder.size(name) for name in read),
         fingerprints={name: folder.fingerprint(name) for name in read},
-        already_compressed=why_compressed(config, (tensor.spec for tensor in stored)),
+        notes=notes,
+        already_compressed=why_compressed(config, (tensor.spec for tensor in tensors)),
     )
+
+
+def _as_read(
+    stored: tuple[StoredTensor, ...], config: Mapping[str, Any]
+) -> tuple[tuple[SourceTensor, ...], tuple[str, ...]]:
+    """The tensors as reading gives them, and notes about it."""
+    block = float8_block(config)
+    if block is None:
+        return tuple(SourceTensor(spec=t.spec, file=t.file, rows=stored_rows(t)) for t in stored), ()
+    tensors = tuple(SourceTensor(spec=spec, file=file, rows=rows) for spec, file, rows in decoded(stored, block))
+    count = sum(isinstance(tensor.rows, Float8Rows) for tensor in tensors)
+    return tensors, (f"{count} weights are stored as FP8 in blocks of {block[0]} x {block[1]} and read as bf16.",)
 
 
 def _read_config(folder: Folder, names: list[str]) -> Mapping[str, Any]:

@@ -27,6 +27,12 @@ class Folder(Protocol):
         Raises: BadSource if the file ends before, or cannot be read.
         """
 
+    def read_runs(self, name: str, offset: int, buffer: memoryview, *, run_bytes: int, stride_bytes: int) -> None:
+        """Fill ``buffer`` with runs of ``run_bytes`` that begin ``stride_bytes`` apart, from ``offset`` on.
+
+        Raises: BadSource if the file ends before, or cannot be read.
+        """
+
     def fingerprint(self, name: str) -> str:
         """A text that changes when the file's content does."""
 
@@ -64,13 +70,17 @@ class LocalFolder:
 
     def read_into(self, name: str, offset: int, buffer: memoryview) -> None:
         """See :class:`Folder`."""
-        done = 0
         with self._opened(name) as descriptor:
-            while done < len(buffer):
-                got = os.preadv(descriptor, [buffer[done:]], offset + done)
-                if got == 0:
-                    raise BadSource(f"{name} ends at byte {offset + done}, {len(buffer) - done} bytes too early")
-                done += got
+            _fill(descriptor, name, offset, buffer)
+
+    def read_runs(self, name: str, offset: int, buffer: memoryview, *, run_bytes: int, stride_bytes: int) -> None:
+        """See :class:`Folder`."""
+        if run_bytes == stride_bytes:
+            self.read_into(name, offset, buffer)
+            return
+        with self._opened(name) as descriptor:
+            for number, start in enumerate(range(0, len(buffer), run_bytes)):
+                _fill(descriptor, name, offset + number * stride_bytes, buffer[start : start + run_bytes])
 
     @contextmanager
     def _opened(self, name: str) -> Iterator[int]:
@@ -101,6 +111,15 @@ class LocalFolder:
                 f"{name} leads out of its bucket",
                 hint="copy the model into the bucket with its links resolved (cp -rL)",
             )
+
+
+def _fill(descriptor: int, name: str, offset: int, buffer: memoryview) -> None:
+    done = 0
+    while done < len(buffer):
+        got = os.preadv(descriptor, [buffer[done:]], offset + done)
+        if got == 0:
+            raise BadSource(f"{name} ends at byte {offset + done}, {len(buffer) - done} bytes too early")
+        done += got
 
 
 def read_all(folder: Folder, name: str, *, limit_bytes: int) -> bytes:

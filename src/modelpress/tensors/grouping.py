@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from modelpress.domain.recipe import Recipe
-from modelpress.domain.scheme import GROUP_SIZES
+from modelpress.domain.recipe import Choice
+from modelpress.domain.scheme import GROUP_SIZES, Scheme
 from modelpress.errors import Unsupported
 
 _NAMES_SHOWN = 3
@@ -20,36 +20,42 @@ class Grouping:
     notes: tuple[str, ...]
 
 
-def choose_grouping(recipe: Recipe, columns: Mapping[str, int]) -> Grouping:
+def choose_grouping(choice: Choice, columns: Mapping[str, int]) -> Grouping:
     """The grouping for weights of these widths: the recipe's wish, else the scheme's rule (docs/formats.md).
 
-    Raises: Unsupported if a group size was asked for that does not divide every width.
+    Raises: Unsupported if a group size was asked for that does not divide every width, or the scheme has no other.
     """
-    asked = recipe.group_size
+    asked, scheme = choice.group_size, choice.scheme
     if asked == "channel":
         return Grouping(size=None, notes=("Each output row has one scale, as asked.",))
     if asked is not None:
-        return _asked(asked, recipe, columns)
-    if recipe.scheme.grouping == "channel":
+        return _asked(asked, choice, columns)
+    if scheme.grouping == "channel":
         return Grouping(size=None, notes=("Each output row has one scale.",))
-    for size in GROUP_SIZES:
+    if scheme.grouping == "block":
+        edge = scheme.group_sizes[0]
+        return Grouping(size=edge, notes=(f"Blocks of {edge} rows and {edge} columns share a scale.",))
+    for size in scheme.group_sizes:
         if not _undivided(size, columns):
-            break
-    else:
-        size = None
-    return Grouping(size=size, notes=(_reason(size, columns),))
+            return Grouping(size=size, notes=(_reason(size, scheme, columns),))
+    if not scheme.group_size_chosen:
+        raise Unsupported(
+            f"{scheme.name} has groups of {scheme.group_sizes[-1]} columns, which do not divide the input width of "
+            + _counted(_undivided(scheme.group_sizes[-1], columns), columns),
+            hint="leave these layers out (ignore), or choose another scheme",
+        )
+    return Grouping(size=None, notes=(_reason(None, scheme, columns),))
 
 
-def _asked(size: int, recipe: Recipe, columns: Mapping[str, int]) -> Grouping:
+def _asked(size: int, choice: Choice, columns: Mapping[str, int]) -> Grouping:
     undivided = _undivided(size, columns)
     if undivided:
         raise Unsupported(
-            f"groups of {size} columns do not divide the input width of {len(undivided)} of {len(columns)} layers: "
-            + _some(undivided, columns),
+            f"groups of {size} columns do not divide the input width of {_counted(undivided, columns)}",
             hint="leave the group size out to let modelpress choose, or ask for 'channel'",
         )
     notes = [f"Groups of {size} columns share a scale, as asked."]
-    if recipe.scheme.activation_bits < 16:
+    if choice.scheme.activation_bits < 16:
         notes.append(
             "Servers load weights with 8-bit activations only with one scale an output row; transformers loads these."
         )
@@ -58,8 +64,12 @@ def _asked(size: int, recipe: Recipe, columns: Mapping[str, int]) -> Grouping:
     return Grouping(size=size, notes=tuple(notes))
 
 
-def _reason(size: int | None, columns: Mapping[str, int]) -> str:
-    larger = [wider for wider in GROUP_SIZES if size is None or wider > size]
+def _counted(names: list[str], columns: Mapping[str, int]) -> str:
+    return f"{len(names)} of {len(columns)} layers: {_some(names, columns)}"
+
+
+def _reason(size: int | None, scheme: Scheme, columns: Mapping[str, int]) -> str:
+    larger = [wider for wider in scheme.group_sizes if size is None or wider > size]
     chosen = "Each output row has one scale" if size is None else f"Groups of {size} columns share a scale"
     if not larger:
         return f"{chosen}."

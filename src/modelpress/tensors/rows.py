@@ -77,6 +77,46 @@ class StoredRows:
         folder.read_into(self.file, self.offset + start * self.row_bytes, buffer.data)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransposedRows:
+    """Rows of a matrix that is stored column after column: the columns lie ``stride_bytes`` apart from ``offset`` on.
+
+    Reading some rows takes a run of each column, so bytes are read once, and memory is the piece and its transpose.
+    """
+
+    file: str
+    offset: int
+    count: int
+    columns: int
+    number_bytes: int
+    stride_bytes: int
+
+    @property
+    def row_bytes(self) -> int:
+        """See :class:`Rows`."""
+        return self.columns * self.number_bytes
+
+    @property
+    def stored_bytes(self) -> int:
+        """See :class:`Rows`."""
+        return self.count * self.row_bytes
+
+    @property
+    def finest(self) -> Rows:
+        """See :class:`Rows`."""
+        return self
+
+    def read(self, folder: Folder, *, start: int, buffer: NDArray[np.uint8], bench: Workbench) -> None:
+        """See :class:`Rows`."""
+        runs = bench.buffer("runs", len(buffer))
+        run_bytes = len(buffer) // self.columns
+        offset = self.offset + start * self.number_bytes
+        folder.read_runs(self.file, offset, runs.data, run_bytes=run_bytes, stride_bytes=self.stride_bytes)
+        number = f"u{self.number_bytes}"
+        columns_first = runs.view(number).reshape(self.columns, -1)
+        np.copyto(buffer.view(number).reshape(-1, self.columns), columns_first.T)
+
+
 def stored_rows(tensor: StoredTensor) -> StoredRows:
     """The rows of a tensor as it is stored; the innermost dimension is the row."""
     size = tensor.spec.size_bytes

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from modelpress.domain.recipe import GroupSize, Recipe
-from modelpress.domain.scheme import find_scheme
+from modelpress.domain.recipe import Recipe
+from modelpress.domain.scheme import known_scheme
 from modelpress.tensors.checkpoint import open_checkpoint
 from modelpress.tensors.folder import LocalFolder
 from modelpress.tensors.plan import Plan, make_plan
@@ -74,11 +74,9 @@ def raw_file(header: object, data: bytes = b"", *, length: int | None = None) ->
     return struct.pack("<Q", len(text) if length is None else length) + text + data
 
 
-def plan_of(directory: Path, scheme: str = "W4A16C16", *, group_size: GroupSize = None) -> Plan:
-    """The plan for a directory."""
-    found = find_scheme(scheme)
-    assert found is not None
-    return make_plan(open_checkpoint(LocalFolder(directory)), Recipe(scheme=found, group_size=group_size))
+def plan_of(directory: Path, scheme: str = "W4A16C16", **wishes: Any) -> Plan:
+    """The plan for a directory; ``wishes`` are a recipe's other fields."""
+    return make_plan(open_checkpoint(LocalFolder(directory)), Recipe(scheme=known_scheme(scheme), **wishes))
 
 
 def contents(directory: Path) -> dict[str, bytes]:

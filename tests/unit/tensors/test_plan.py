@@ -10,7 +10,7 @@ import pytest
 
 from modelpress.domain.recipe import GroupSize
 from modelpress.errors import Unsupported
-from modelpress.tensors import plan as plans
+from modelpress.tensors import decision
 from modelpress.tensors import shard as shards
 from modelpress.tensors.plan import Plan
 from tests.unit.tensors.models import CONFIG, Tensors, layers, plan_of, weight, write_model
@@ -133,7 +133,7 @@ def test_a_weight_of_double_precision_is_refused_by_name(tmp_path: Path) -> None
 
 
 def test_a_row_beyond_the_memory_bound_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plans, "LARGEST_ROW_BYTES", 100)
+    monkeypatch.setattr(decision, "LARGEST_ROW_BYTES", 100)
     write_model(tmp_path, layers(1))
     with pytest.raises(Unsupported, match="has 128 bytes; at most 100"):
         plan_of(tmp_path)

@@ -109,4 +109,4 @@ def test_a_missing_side_file_is_found(output: tuple[Plan, Path]) -> None:
 def test_an_output_that_is_not_smaller_is_refused_with_both_sizes(output: tuple[Plan, Path]) -> None:
     plan, directory = output
     with pytest.raises(QualityGate, match=f"has {plan.output_bytes} bytes, not fewer than the source's 100"):
-        verify(replace(plan, source_bytes=100), directory)
+        verify(replace(plan, source_bytes=100, plain_bytes=90), directory)

@@ -1,0 +1,63 @@
+"""A Hugging Face directory as it will be written: shards, index, config.json and what is carried over."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+from modelpress.tensors.checkpoint import Checkpoint, SideFile, SourceTensor
+from modelpress.tensors.decision import Decision
+from modelpress.tensors.document import Document, config_document, index_document
+from modelpress.tensors.formats import format_of
+from modelpress.tensors.formats.config_entry import config_entry
+from modelpress.tensors.formats.layout import Weight
+from modelpress.tensors.grid import Grid
+from modelpress.tensors.shard import PlannedShard, Step, plan_shards
+from modelpress.tensors.target import NAMED_IN_CONFIG, module_of
+from modelpress.tensors.treatment import Treatment
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Output:
+    """The files of a container; which container it is, is a matter of what made it."""
+
+    shards: tuple[PlannedShard, ...]
+    side_files: tuple[SideFile, ...]
+    documents: tuple[Document, ...]
+    #: The entry that config.json carries for loaders; empty where the container has no such file.
+    quantization_config: Mapping[str, Any]
+
+
+def directory_output(checkpoint: Checkpoint, decision: Decision) -> Output:
+    """compressed-tensors in safetensors files that mirror the source's."""
+    treatments = decision.assignment.treatments
+    runs = [
+        [_step(tensor, treatments.get(tensor.spec.name)) for tensor in run]
+        for _, run in groupby(decision.tensors, key=lambda tensor: tensor.file)
+    ]
+    shards = plan_shards(runs)
+    entry = config_entry(decision.assignment.modules, ignore=_ignored(decision))
+    documents = (
+        config_document(checkpoint.config, entry),
+        *([index_document(shards)] if len(shards) > 1 else []),
+    )
+    return Output(shards=shards, side_files=checkpoint.side_files, documents=documents, quantization_config=entry)
+
+
+def _step(tensor: SourceTensor, treatment: Treatment | None) -> Step:
+    if treatment is None:
+        return Step(source=tensor.spec, rows=tensor.rows)
+    rows, columns = tensor.spec.shape
+    weight = Weight(module=module_of(tensor.spec.name), rows=rows, columns=columns, grid=Grid(tensor.spec.dtype))
+    rounding, layout = format_of(treatment.scheme).lay_out(weight, treatment)
+    return Step(source=tensor.spec, rows=tensor.rows, rounding=rounding, layout=layout)
+
+
+def _ignored(decision: Decision) -> list[str]:
+    # lm_head by name even where it is not stored: tied to the embedding, it is still a module that loaders build.
+    left = set(decision.assignment.kept)
+    parts = decision.parts.items()
+    named = (module_of(name) for name, part in parts if part in NAMED_IN_CONFIG or name in left)
+    return list(dict.fromkeys(("lm_head", *named)))
