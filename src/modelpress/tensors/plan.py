@@ -11,6 +11,7 @@ from typing import Any
 
 from modelpress import __version__
 from modelpress.domain.recipe import Recipe
+from modelpress.domain.scheme import FP8_BLOCK, INT8_PTQ, NVFP4
 from modelpress.errors import AlreadyCompressed
 from modelpress.tensors.checkpoint import Checkpoint, SideFile
 from modelpress.tensors.decision import Decision, decide
@@ -90,12 +91,20 @@ def _notes(checkpoint: Checkpoint, recipe: Recipe, decision: Decision) -> Iterat
     experts = [name for name, part in parts.items() if part is Part.EXPERTS]
     if experts:
         yield f"Experts fused into tensors of three dimensions are not compressed: {len(experts)}, first {experts[0]}."
-    if recipe.scheme.activation_bits < 16 and any("experts" in name.split(".") for name in parts):
-        yield "transformers 5.17 fails to load experts with 8-bit activations, whoever compressed them."
+    yield from _experts_notes(decision)
     if "auto_map" in checkpoint.config:
         yield "The model brings its own code (auto_map): it was not run, and neither it nor the entry is carried over."
     if checkpoint.left_out:
         yield f"Not carried over: {', '.join(checkpoint.left_out)}."
+
+
+def _experts_notes(decision: Decision) -> Iterator[str]:
+    treatments = {t for name, t in decision.assignment.treatments.items() if "experts" in name.split(".")}
+    for scheme in dict.fromkeys(treatment.scheme for treatment in treatments):
+        if scheme in {INT8_PTQ, FP8_BLOCK, NVFP4}:
+            yield f"transformers 5.17 does not load experts of {scheme.name} rightly, whoever compressed them."
+    if any(not treatment.symmetric for treatment in treatments):
+        yield "transformers 5.17 fails to load experts with zero points, whoever compressed them."
 
 
 def _digest(checkpoint: Checkpoint, recipe: Recipe) -> str:

@@ -13,7 +13,7 @@ from modelpress.errors import Unsupported
 from modelpress.quality.verification import verify
 from modelpress.tensors.compress import compress
 from modelpress.tensors.folder import LocalFolder
-from tests.unit.tensors.models import layers, plan_of, write_model
+from tests.unit.tensors.models import layers, plan_of, weight, write_model
 
 Q, UP = "model.layers.{}.self_attn.q_proj", "model.layers.{}.mlp.up_proj"
 W8, INT8 = known_scheme("W8A16C16"), known_scheme("INT8-PTQ")
@@ -49,7 +49,7 @@ def test_an_override_gives_its_modules_a_group_of_their_own_in_the_config(source
     base, over = entry["config_groups"]["group_0"], entry["config_groups"]["group_1"]
     assert (base["targets"], base["weights"]["num_bits"], base["weights"]["group_size"]) == (["Linear"], 4, 128)
     assert (over["targets"], over["weights"]["num_bits"], over["weights"]["strategy"]) == (
-        [UP.format(0), UP.format(1)],
+        [r"re:.*\.mlp\.up_proj$"],
         8,
         "channel",
     )
@@ -67,7 +67,19 @@ def test_the_recipes_own_scheme_is_the_one_that_holds_for_all_linear_layers(sour
     # The first weight in the file is one that the override means.
     entry = plan_of(source, overrides=(Override(targets=("q_proj",), scheme=W8),)).quantization_config
     assert entry["config_groups"]["group_0"]["weights"]["num_bits"] == 4
-    assert entry["config_groups"]["group_1"]["targets"] == [Q.format(0), Q.format(1)]
+    assert entry["config_groups"]["group_1"]["targets"] == [r"re:.*\.self_attn\.q_proj$"]
+
+
+def test_an_override_of_some_layers_names_them_since_a_pattern_would_mean_the_others_too(source: Path) -> None:
+    entry = plan_of(source, overrides=(Override(targets=("layers.1.*",), scheme=W8),)).quantization_config
+    assert entry["config_groups"]["group_1"]["targets"] == [Q.format(1), UP.format(1)]
+
+
+def test_experts_are_named_from_the_word_experts_on_whatever_stands_before(tmp_path: Path) -> None:
+    names = [f"model.layers.0.block_sparse_moe.experts.{i}.w2.weight" for i in range(2)]
+    write_model(tmp_path, {**layers(1, columns=128), **{name: weight(8, 128) for name in names}})
+    entry = plan_of(tmp_path, overrides=(Override(targets=("w2",), scheme=W8),)).quantization_config
+    assert entry["config_groups"]["group_1"]["targets"] == [r"re:.*\.experts\.\d+\.w2$"]
 
 
 def test_a_group_size_is_chosen_for_the_modules_of_each_scheme_alone(tmp_path: Path) -> None:

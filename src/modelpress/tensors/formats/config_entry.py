@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from modelpress.tensors.formats import format_of
+from modelpress.tensors.formats.target_pattern import target_patterns
 from modelpress.tensors.treatment import Treatment
 
 _MIXED = "mixed-precision"
@@ -18,12 +19,13 @@ _MIXED = "mixed-precision"
 def config_entry(modules: Mapping[Treatment, Sequence[str]], *, ignore: Sequence[str]) -> dict[str, Any]:
     """The entry; ``ignore`` names the modules that a loader would otherwise look for in quantized form.
 
-    The first treatment holds for every linear layer that is not named; the others for the modules they name.
+    The first treatment holds for every linear layer that is not named; the others for their modules.
     """
     formats = dict.fromkeys(format_of(treatment.scheme).NAME for treatment in modules)
     groups = {}
     for number, (treatment, names) in enumerate(modules.items()):
-        group = _group(treatment, targets=["Linear"] if number == 0 else list(names))
+        others = {name for other, theirs in modules.items() if other != treatment for name in theirs} | set(ignore)
+        group = _group(treatment, targets=["Linear"] if number == 0 else target_patterns(names, others=others))
         if len(formats) > 1:
             group["format"] = format_of(treatment.scheme).NAME
         groups[f"group_{number}"] = group
