@@ -11,7 +11,7 @@ from modelpress.tensors.checkpoint import Checkpoint, SourceTensor
 from modelpress.tensors.experts import apart, split_experts
 from modelpress.tensors.grid import Grid
 from modelpress.tensors.spec import TensorSpec
-from modelpress.tensors.target import Part, check_architecture, part_of
+from modelpress.tensors.target import Part, check_architecture, parts_of
 from modelpress.tensors.treatment import Assignment, assign
 
 #: A row is rounded whole, so memory is bounded by rows; real ones have under 1 MB.
@@ -42,7 +42,7 @@ def decide(checkpoint: Checkpoint, recipe: Recipe) -> Decision:
 
 def _parts(tensors: Sequence[SourceTensor]) -> dict[str, Part]:
     """What every tensor is, by name."""
-    parts = {tensor.spec.name: part_of(tensor.spec) for tensor in tensors}
+    parts = parts_of(tensor.spec for tensor in tensors)
     if Part.LINEAR not in parts.values():
         raise Unsupported(
             f"the model has no linear weights to compress among its {len(parts)} tensors",

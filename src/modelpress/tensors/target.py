@@ -5,7 +5,7 @@ An unknown architecture works when it names its parts as others do. What it name
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from types import MappingProxyType
 
@@ -30,10 +30,14 @@ class Part(StrEnum):
 #: Parts that loaders build as linear layers or experts: unless the config names them, they are sought quantized.
 NAMED_IN_CONFIG = frozenset({Part.HEAD, Part.ROUTER, Part.TOWER, Part.EXPERTS, Part.TENDER})
 
+#: In a word of a module's name where it sees, hears or speaks: ``vision_tower``, ``visual``, ``image_embed``.
+_SENSES = ("vision", "visual", "image", "video", "audio", "speech")
+
+#: Words of parts that see, hear, speak, or lead from there to the language model.
 _TOWERS = (
-    *("visual", "vision", "vision_tower", "vision_model", "vision_encoder", "vision_embed_tokens", "vision_projection"),
-    *("audio_tower", "audio_encoder", "audio_model", "speech_encoder", "embed_vision", "embed_audio", "patch_embed"),
-    *("multi_modal_projector", "mm_projector", "img_projection", "connector", "resampler", "vpm"),
+    *("patch_embed", "multi_modal_projector", "mm_projector", "img_projection", "projector", "connector", "aligner"),
+    *("resampler", "resampler_model", "perceiver", "qformer", "merger", "language_projection", "vpm", "vit"),
+    *("talker", "token2wav", "code2wav", "embed_tokens_extend", "generation_aligner", "generation_head"),
 )
 
 #: The last word of a module's name.
@@ -44,6 +48,9 @@ _BY_LAST_WORD = {
     "score": Part.HEAD,
     "classifier": Part.HEAD,
     "qa_outputs": Part.HEAD,
+    "head": Part.HEAD,
+    "lm_loss": Part.HEAD,
+    "pooler": Part.HEAD,
     "wte": Part.EMBEDDING,
     "wpe": Part.EMBEDDING,
     "shared": Part.EMBEDDING,
@@ -55,12 +62,23 @@ _BY_ANY_WORD = {
     "gate": Part.ROUTER,
     "router": Part.ROUTER,
     "shared_expert_gate": Part.ROUTER,
+    "modality_router": Part.ROUTER,
+    "router_mlp": Part.ROUTER,
+    "lm_head": Part.HEAD,
+    "predictions": Part.HEAD,
     "embeddings": Part.EMBEDDING,
     # So do llm-compressor's examples for Qwen3-Next and Qwen3.5, for whatever scheme.
     "linear_attn": Part.TENDER,
     "mtp": Part.TENDER,
+    # Models take these weights themselves and multiply by them, without the layer that would know how to read them.
+    "dt_proj": Part.TENDER,
+    # A few small numbers that decide which tokens are looked at.
+    "indexer": Part.TENDER,
+    "altup": Part.TENDER,
     **dict.fromkeys(_TOWERS, Part.TOWER),
 }
+
+_LANGUAGE = "language_model"
 
 #: A module's whole name.
 _BY_NAME = {"output": Part.HEAD}
@@ -93,6 +111,18 @@ def module_of(name: str) -> str:
     return name.rpartition(".")[0]
 
 
+def parts_of(specs: Iterable[TensorSpec]) -> dict[str, Part]:
+    """What every tensor of a model is, by name.
+
+    Where a part of the model calls itself its language model, linear layers elsewhere serve other senses.
+    """
+    parts = {spec.name: part_of(spec) for spec in specs}
+    linear = {name: _LANGUAGE in name.split(".") for name, part in parts.items() if part is Part.LINEAR}
+    if any(linear.values()):
+        parts |= {name: Part.TOWER for name, within in linear.items() if not within}
+    return parts
+
+
 def part_of(spec: TensorSpec) -> Part:
     """What a tensor is, by its name and shape."""
     module = module_of(spec.name)
@@ -106,6 +136,8 @@ def part_of(spec: TensorSpec) -> Part:
     for word in words:
         if word in _BY_ANY_WORD:
             return _BY_ANY_WORD[word]
+        if any(sense in word for sense in _SENSES):
+            return Part.TOWER
     return _by_last_word(words[-1])
 
 

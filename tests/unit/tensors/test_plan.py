@@ -114,6 +114,37 @@ def test_fused_experts_stay_and_are_told(tmp_path: Path) -> None:
     assert any("fused" in note and "model.layers.0.mlp.experts.gate_up_proj" in note for note in plan.notes)
 
 
+def test_where_there_is_a_language_model_linear_layers_outside_it_stay(tmp_path: Path) -> None:
+    inside = ["model.language_model.layers.0.self_attn.q_proj", "model.language_model.layers.0.mlp.up_proj"]
+    outside = ["model.reader.layers.0.attn.q_proj", "model.bridge.linear_1"]
+    write_model(tmp_path, {f"{name}.weight": weight(8, 32) for name in inside + outside})
+    plan = plan_of(tmp_path)
+    assert compressed(plan) == set(inside)
+    assert set(plan.quantization_config["ignore"]) == {"lm_head", *outside}
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        "model.image_tower.encoder.layers.0.mlp.fc1",
+        "model.aligner.linear1",
+        "model.embed_tokens_extend.audio_embed.up_proj_for_speech",
+        "talker.model.layers.0.self_attn.q_proj",
+        "qformer.encoder.layer.0.output.dense",
+        "model.layers.0.self_attn.indexer.wk",
+        "model.layers.0.mixer.dt_proj",
+        "lm_head.decoder",
+        "cls.predictions.transform.dense",
+        "model.layers.0.altup.modality_router",
+    ],
+)
+def test_small_parts_and_other_senses_stay(tmp_path: Path, module: str) -> None:
+    write_model(tmp_path, {**layers(1), f"{module}.weight": weight(8, 64)})
+    plan = plan_of(tmp_path)
+    assert module not in compressed(plan)
+    assert module in plan.quantization_config["ignore"]
+
+
 def test_an_architecture_of_the_table_is_refused_with_its_reason(tmp_path: Path) -> None:
     write_model(tmp_path, layers(1), config={"architectures": ["GPT2LMHeadModel"]})
     with pytest.raises(Unsupported, match=r"GPT2LMHeadModel cannot be compressed: .*transposed"):
