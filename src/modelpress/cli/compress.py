@@ -51,7 +51,8 @@ def compress(
     """Compress a model directory, with no server. Interrupted, the same command goes on where it was."""
     recipe = make_recipe(Wish(strategy="Quantization", weight=weight, group_size=_parse_group_size(group_size)))
     target = Path(os.path.realpath(destination))
-    _refuse_taken(target)
+    if not _is_unsealed(target):
+        _refuse_taken(target)
     from modelpress.tensors.checkpoint import open_checkpoint
     from modelpress.tensors.folder import LocalFolder
     from modelpress.tensors.plan import make_plan
@@ -61,7 +62,7 @@ def compress(
     plan = make_plan(open_checkpoint(folder), recipe)
     for note in plan.notes:
         say(note)
-    staging = target.with_name(f".{target.name}.partial")
+    staging = _staging(target, plan)
     with _held(staging):
         measured = _carry_out(plan, folder, staging=staging, threads=threads)
         _publish(staging, target)
@@ -76,6 +77,24 @@ def _parse_group_size(text: str | None) -> GroupSize:
     if not text.isdecimal() or int(text) < 1:
         raise typer.BadParameter(f"{text!r} is neither a number of columns nor 'channel'", param_hint="'--group-size'")
     return int(text)
+
+
+def _is_unsealed(target: Path) -> bool:
+    """Whether a run was killed between its last two steps, after its output got its name."""
+    from modelpress.tensors.staging import MANIFEST
+
+    return (target / MANIFEST).is_file()
+
+
+def _staging(target: Path, plan: Plan) -> Path:
+    """Where to work: beside ``target``, or in it, if a run of the same plan has only its very last step left."""
+    from modelpress.tensors.staging import holds
+
+    if _is_unsealed(target):
+        if holds(target, plan.digest):
+            return target
+        _refuse_taken(target)
+    return target.with_name(f".{target.name}.partial")
 
 
 def _refuse_taken(target: Path) -> None:
@@ -136,7 +155,16 @@ def _carry_out(plan: Plan, folder: Folder, *, staging: Path, threads: int | None
         # Before the first report nothing is known of the directory, and it may not even be ours.
         if shards_done is not None:
             _leave(plan, staging, shards_done=0 if isinstance(exc, _HOPELESS) else shards_done)
+        elif _is_bare(staging):
+            shutil.rmtree(staging, ignore_errors=True)
         raise
+
+
+def _is_bare(staging: Path) -> bool:
+    """Whether there is nothing but a manifest."""
+    from modelpress.tensors.staging import MANIFEST
+
+    return all(name.startswith(MANIFEST) for name in os.listdir(staging))
 
 
 def _leave(plan: Plan, staging: Path, *, shards_done: int) -> None:
@@ -153,7 +181,8 @@ def _publish(staging: Path, target: Path) -> None:
     from modelpress.tensors.writer import sync_directory
 
     try:
-        staging.rename(target)
+        if staging != target:
+            staging.rename(target)
     except OSError as exc:
         raise SettingsError(f"{staging} is finished, but cannot be renamed to {target}: {exc.strerror}") from exc
     seal(target)

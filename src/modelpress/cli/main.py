@@ -8,6 +8,7 @@ import typer
 
 from modelpress import __version__
 from modelpress.cli.command import Commands
+from modelpress.cli.output import say
 from modelpress.errors import ModelpressError
 
 app = typer.Typer(
@@ -38,12 +39,12 @@ def main() -> None:
     try:
         app()
     except ModelpressError as exc:
-        typer.echo(f"error: {exc}", err=True)
+        say(f"error: {exc}")
         if exc.hint:
-            typer.echo(f"hint: {exc.hint}", err=True)
+            say(f"hint: {exc.hint}")
         sys.exit(1)
     except KeyboardInterrupt:
-        typer.echo("interrupted", err=True)
+        say("interrupted")
         sys.exit(130)
 
 

@@ -16,7 +16,8 @@ _LEAST_FOLDED = 12
 
 def print_json(value: object) -> None:
     """One JSON document on stdout."""
-    typer.echo(json.dumps(value, ensure_ascii=False, indent=2))
+    # A name of a file may be no text: what JSON cannot say is written as JSON's own escape.
+    typer.echo(json.dumps(value, ensure_ascii=False, indent=2).encode(errors="backslashreplace").decode())
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, whole: Collection[str] = ()) -> None:
@@ -51,8 +52,9 @@ def print_facts(facts: Mapping[str, str]) -> None:
 
 
 def say(text: str) -> None:
-    """A remark on stderr."""
-    typer.echo(text, err=True)
+    """A remark on stderr. Names of a stranger's may be in it: what a terminal would obey is written out."""
+    plain = "".join(char if char.isprintable() or char == "\n" else f"\\u{ord(char):04x}" for char in text)
+    typer.echo(plain, err=True)
 
 
 def size_text(size_bytes: float) -> str:

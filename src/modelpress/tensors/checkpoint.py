@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,9 +10,11 @@ from modelpress.errors import BadSource
 from modelpress.tensors.already_compressed import why_compressed
 from modelpress.tensors.float8_source import Float8Rows, decoded, float8_block
 from modelpress.tensors.folder import Folder, read_all
-from modelpress.tensors.header import StoredTensor, read_header
+from modelpress.tensors.header import MOST_TENSORS, StoredTensor, read_header
+from modelpress.tensors.json_object import NotAnObject, parse_object
 from modelpress.tensors.rows import Rows, stored_rows
 from modelpress.tensors.spec import TensorSpec
+from modelpress.tensors.writer import PARTIAL
 
 CONFIG = "config.json"
 INDEX = "model.safetensors.index.json"
@@ -26,6 +27,8 @@ LARGEST_CONFIG_BYTES = 10_000_000
 #: The index of a model with a million tensors has about 100 MB.
 LARGEST_INDEX_BYTES = 200_000_000
 MOST_SHARDS = 10_000
+#: Of all shards together: a million tensors have about 150 MB.
+LARGEST_HEADERS_BYTES = 300_000_000
 
 #: Formats that run code when they are loaded.
 _PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt")
@@ -88,7 +91,7 @@ def open_checkpoint(folder: Folder) -> Checkpoint:
     names = folder.names()
     config = _read_config(folder, names)
     shards, index = _weight_files(folder, names)
-    stored = tuple(tensor for shard in shards for tensor in read_header(folder, shard))
+    stored = _read_headers(folder, shards)
     _check_once(stored)
     if index is not None:
         _check_index(index, stored)
@@ -135,12 +138,9 @@ def _read_config(folder: Folder, names: list[str]) -> Mapping[str, Any]:
 
 def _read_object(folder: Folder, name: str, *, limit_bytes: int) -> dict[str, Any]:
     try:
-        value = json.loads(read_all(folder, name, limit_bytes=limit_bytes))
-    except (ValueError, RecursionError) as exc:
-        raise BadSource(f"{name} is not JSON: {exc}") from exc
-    if not isinstance(value, dict):
-        raise BadSource(f"{name} is not a JSON object")
-    return value
+        return parse_object(read_all(folder, name, limit_bytes=limit_bytes))
+    except NotAnObject as exc:
+        raise BadSource(f"{name} is {exc}") from exc
 
 
 def _architecture(config: Mapping[str, Any]) -> str:
@@ -175,7 +175,7 @@ def _read_index(folder: Folder, names: list[str]) -> dict[str, str]:
     weight_map = _read_object(folder, INDEX, limit_bytes=LARGEST_INDEX_BYTES).get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map or not all(isinstance(v, str) for v in weight_map.values()):
         raise BadSource(f"{INDEX} has no weight_map from tensors to files")
-    files = set(weight_map.values())
+    files, there = set(weight_map.values()), set(names)
     if len(files) > MOST_SHARDS:
         raise BadSource(f"{INDEX} names {len(files)} files, more than the {MOST_SHARDS} that are accepted")
     for file in sorted(files):
@@ -183,9 +183,26 @@ def _read_index(folder: Folder, names: list[str]) -> dict[str, str]:
             raise BadSource(f"{INDEX} names the file {file[:200]!r}, which is not in the model directory itself")
         if not file.endswith(".safetensors"):
             raise BadSource(f"{INDEX} names {file[:200]!r}, which is not a safetensors file")
-        if file not in names:
+        if file not in there:
             raise BadSource(f"{INDEX} names {file[:200]!r}, which is missing", hint="the download may be incomplete")
     return weight_map
+
+
+def _read_headers(folder: Folder, shards: tuple[str, ...]) -> tuple[StoredTensor, ...]:
+    """The tensors of all shards, under the limits for one: ten thousand shards are no way around them."""
+    tensors: list[StoredTensor] = []
+    header_bytes = 0
+    for shard in shards:
+        found = read_header(folder, shard)
+        tensors += found
+        # A sound file has nothing but its header and its tensors.
+        header_bytes += folder.size(shard) - sum(tensor.spec.size_bytes for tensor in found)
+        if len(tensors) > MOST_TENSORS or header_bytes > LARGEST_HEADERS_BYTES:
+            raise BadSource(
+                f"its shards have headers of {header_bytes} bytes with {len(tensors)} tensors, up to {shard}; "
+                f"{LARGEST_HEADERS_BYTES} bytes and {MOST_TENSORS} tensors are accepted"
+            )
+    return tuple(tensors)
 
 
 def _check_once(tensors: tuple[StoredTensor, ...]) -> None:
@@ -208,10 +225,12 @@ def _other_files(
     folder: Folder, names: list[str], shards: tuple[str, ...]
 ) -> tuple[tuple[SideFile, ...], tuple[str, ...]]:
     carried, left_out = [], []
+    known = {CONFIG, INDEX, REPORT, *shards}
     for name in names:
-        if name in {CONFIG, INDEX, REPORT, *shards} or name.startswith("."):
+        if name in known or name.startswith("."):
             continue
-        if name.endswith((".py", *_OTHER_WEIGHTS)):
+        # What has the ending of our own unfinished files would be cleared away with them.
+        if name.endswith((".py", PARTIAL, *_OTHER_WEIGHTS)):
             left_out.append(name)
         else:
             carried.append(SideFile(name=name, size_bytes=folder.size(name)))

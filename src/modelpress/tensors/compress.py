@@ -15,7 +15,7 @@ from pathlib import Path
 
 from modelpress.domain.task import Progress
 from modelpress.tensors.checkpoint import SideFile
-from modelpress.tensors.folder import Folder
+from modelpress.tensors.folder import Folder, PlannedFolder
 from modelpress.tensors.piece import PIECE_BYTES, Piece, carry_out, pieces_of
 from modelpress.tensors.plan import Plan
 from modelpress.tensors.rows import Workbench
@@ -43,15 +43,16 @@ def compress(
     prepare(destination, plan.digest)
     missing = missing_shards(destination, plan.shards)
     check_space(destination, _needed_bytes(plan, missing))
+    source = PlannedFolder(folder, plan.fingerprints)
     count = threads or os.cpu_count() or 1
     counter = _Counter(plan, missing, report)
     counter.tell()
     with ThreadPoolExecutor(max_workers=count, thread_name_prefix="compress") as executor:
         crew = _Crew(executor=executor, handed_out=_HANDED_OUT * count, bench=Workbench())
         for shard in missing:
-            _write_shard(shard, folder, destination / shard.name, crew=crew, counter=counter)
+            _write_shard(shard, source, destination / shard.name, crew=crew, counter=counter)
     for side_file in plan.side_files:
-        _copy_side_file(side_file, folder, destination)
+        _copy_side_file(side_file, source, destination)
     for document in plan.documents:
         write_file(destination / document.name, document.content)
     sync_directory(destination)
@@ -96,7 +97,7 @@ class _Counter:
         )
 
 
-def _write_shard(shard: PlannedShard, folder: Folder, path: Path, *, crew: _Crew, counter: _Counter) -> None:
+def _write_shard(shard: PlannedShard, folder: PlannedFolder, path: Path, *, crew: _Crew, counter: _Counter) -> None:
     waiting: deque[tuple[Piece, Future[None]]] = deque()
 
     def collect() -> None:
@@ -119,16 +120,18 @@ def _write_shard(shard: PlannedShard, folder: Folder, path: Path, *, crew: _Crew
             for future in futures:
                 future.cancel()
             wait(futures)
+        folder.check()
         new.commit()
     counter.shard_done()
 
 
-def _copy_side_file(side_file: SideFile, folder: Folder, destination: Path) -> None:
+def _copy_side_file(side_file: SideFile, folder: PlannedFolder, destination: Path) -> None:
     with NewFile(destination / side_file.name, size_bytes=side_file.size_bytes) as new:
         for start in range(0, side_file.size_bytes, PIECE_BYTES):
             buffer = memoryview(bytearray(min(PIECE_BYTES, side_file.size_bytes - start)))
             folder.read_into(side_file.name, start, buffer)
             new.write_at(start, buffer)
+        folder.check()
         new.commit()
 
 

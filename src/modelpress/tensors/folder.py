@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
 from modelpress.errors import BadSource
+
+#: Linux shows here what a descriptor leads to, and opens it anew by that name.
+_DESCRIPTORS = "/proc/self/fd"
+#: Linux's mere handle on a file: a pipe, a device or a file elsewhere is found out before anything is opened.
+_HANDLE = getattr(os, "O_PATH", None) if os.path.isdir(_DESCRIPTORS) else None
+# O_NONBLOCK: opening a pipe must not wait for a writer; it means nothing to a regular file.
+_READING = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 
 
 class Folder(Protocol):
@@ -52,7 +59,7 @@ class LocalFolder:
         """See :class:`Folder`."""
         try:
             with os.scandir(self.path) as entries:
-                return sorted(entry.name for entry in entries if entry.is_file())
+                return sorted(entry.name for entry in entries if _may_be_file(entry))
         except OSError as exc:
             # Without its path: the message goes to callers, who know a model by its id.
             raise BadSource(f"the model directory cannot be read: {exc.strerror}") from exc
@@ -84,13 +91,11 @@ class LocalFolder:
 
     @contextmanager
     def _opened(self, name: str) -> Iterator[int]:
-        if os.path.basename(name) != name or name in {"", ".", ".."}:
+        if not _is_name(name):
             raise BadSource(f"{name!r} is not the name of a file in the model directory")
         descriptor = -1
         try:
-            # O_NONBLOCK: opening a pipe must not wait for a writer; it means nothing to a regular file.
-            descriptor = os.open(self.path / name, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-            self._check(descriptor, name)
+            descriptor = self._open(name)
             yield descriptor
         except OSError as exc:
             raise BadSource(f"{name} cannot be read: {exc.strerror}") from exc
@@ -98,14 +103,30 @@ class LocalFolder:
             if descriptor >= 0:
                 os.close(descriptor)
 
+    def _open(self, name: str) -> int:
+        if _HANDLE is None:
+            descriptor = os.open(self.path / name, _READING)
+        else:
+            descriptor = os.open(self.path / name, _HANDLE | os.O_CLOEXEC)
+        try:
+            self._check(descriptor, name)
+            if _HANDLE is None:
+                return descriptor
+            # The same file as was looked at, whatever bears its name by now.
+            reading = os.open(f"{_DESCRIPTORS}/{descriptor}", _READING)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
+        return reading
+
     def _check(self, descriptor: int, name: str) -> None:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise BadSource(f"{name} is not a regular file")
         if self._within is None:
             return
-        # Asked of the open file where the system can tell: a link changed since it was opened changes nothing.
-        link = f"/proc/self/fd/{descriptor}"
-        real = os.readlink(link) if os.path.exists(link) else os.path.realpath(self.path / name)
+        # Asked of the descriptor where the system can tell: a link changed since changes nothing.
+        real = os.path.realpath(self.path / name) if _HANDLE is None else os.readlink(f"{_DESCRIPTORS}/{descriptor}")
         if not Path(real).is_relative_to(self._within):
             raise BadSource(
                 f"{name} leads out of its bucket",
@@ -120,6 +141,66 @@ def _fill(descriptor: int, name: str, offset: int, buffer: memoryview) -> None:
         if got == 0:
             raise BadSource(f"{name} ends at byte {offset + done}, {len(buffer) - done} bytes too early")
         done += got
+
+
+class PlannedFolder:
+    """``folder``, as it was when ``fingerprints`` were taken: it remembers what was read until :meth:`check` is called.
+
+    Several threads may read at once.
+    """
+
+    def __init__(self, folder: Folder, fingerprints: Mapping[str, str]) -> None:
+        self._folder = folder
+        self._fingerprints = fingerprints
+        self._read: set[str] = set()
+
+    def names(self) -> list[str]:
+        """See :class:`Folder`."""
+        return self._folder.names()
+
+    def size(self, name: str) -> int:
+        """See :class:`Folder`."""
+        return self._folder.size(name)
+
+    def fingerprint(self, name: str) -> str:
+        """See :class:`Folder`."""
+        return self._folder.fingerprint(name)
+
+    def read_into(self, name: str, offset: int, buffer: memoryview) -> None:
+        """See :class:`Folder`."""
+        self._read.add(name)
+        self._folder.read_into(name, offset, buffer)
+
+    def read_runs(self, name: str, offset: int, buffer: memoryview, *, run_bytes: int, stride_bytes: int) -> None:
+        """See :class:`Folder`."""
+        self._read.add(name)
+        self._folder.read_runs(name, offset, buffer, run_bytes=run_bytes, stride_bytes=stride_bytes)
+
+    def check(self) -> None:
+        """Nothing, if what was read since the last call is still what was planned with; asked after reading.
+
+        Raises: BadSource naming a file that changed.
+        """
+        for name in sorted(self._read):
+            if self._folder.fingerprint(name) != self._fingerprints.get(name):
+                raise BadSource(f"{name} was changed while it was read", hint="start again when nothing writes to it")
+        self._read.clear()
+
+
+def _is_name(name: str) -> bool:
+    """Whether a file in a directory can be called so."""
+    try:
+        return os.path.basename(name) == name and name not in {"", ".", ".."} and b"\0" not in os.fsencode(name)
+    except UnicodeEncodeError:
+        return False
+
+
+def _may_be_file(entry: os.DirEntry[str]) -> bool:
+    """Whether opening it is worth a try: of a link that leads in a circle, the error that names it should come."""
+    try:
+        return entry.is_file()
+    except OSError:
+        return True
 
 
 def read_all(folder: Folder, name: str, *, limit_bytes: int) -> bytes:

@@ -1,28 +1,33 @@
 """The header of a safetensors file: read with every lie found out before anything is allocated, and written.
 
-Source: the format's description in safetensors' README; the reader refuses all that its Rust parser refuses.
+Source: the format's description in safetensors' README; the reader refuses all that its Rust parser refuses,
+and besides a name twice, fields of no known meaning, and more dimensions, tensors or letters of a name than the limits.
 """
 
 from __future__ import annotations
 
 import json
 import math
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 from modelpress.errors import BadSource
 from modelpress.tensors.folder import Folder
 from modelpress.tensors.grid import DTYPE_BITS
+from modelpress.tensors.json_object import NotAnObject, is_text, parse_object
 from modelpress.tensors.spec import TensorSpec
 
 #: safetensors' own cap.
 LARGEST_HEADER_BYTES = 100_000_000
 #: Far above any real model (a 10 000-expert model has under a million tensors); keeps a hostile header cheap.
-MOST_TENSORS = 2_000_000
+MOST_TENSORS = 1_000_000
 MOST_DIMENSIONS = 8
 LONGEST_NAME = 1000
 _LENGTH_BYTES = 8
+_ENTRY = frozenset({"dtype", "shape", "data_offsets"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,24 +87,21 @@ def _header_length(folder: Folder, name: str, *, size: int) -> int:
 
 def _parse(raw: bytes) -> dict[str, Any]:
     try:
-        entries = json.loads(raw, object_pairs_hook=_without_duplicates)
-    except _Lie:
-        raise
-    except (ValueError, RecursionError) as exc:
-        raise _Lie(f"its header is not JSON ({exc})") from exc
-    if not isinstance(entries, dict):
-        raise _Lie("its header is not a JSON object")
-    entries.pop("__metadata__", None)
+        entries = parse_object(raw, strict=True)
+    except NotAnObject as exc:
+        raise _Lie(f"its header is {exc}") from exc
+    metadata = entries.pop("__metadata__", None)
+    if metadata is not None and not _is_metadata(metadata):
+        raise _Lie("its __metadata__ is no map from texts to texts")
     if len(entries) > MOST_TENSORS:
         raise _Lie(f"it names {len(entries)} tensors, more than the {MOST_TENSORS} that are accepted")
     return entries
 
 
-def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    entries = dict(pairs)
-    if len(entries) != len(pairs):
-        raise _Lie("its header names something twice")
-    return entries
+def _is_metadata(value: Any) -> bool:
+    return isinstance(value, dict) and all(
+        is_text(key) and isinstance(item, str) and is_text(item) for key, item in value.items()
+    )
 
 
 def _tensors(entries: dict[str, Any], *, file: str, data_start: int, file_size: int) -> tuple[StoredTensor, ...]:
@@ -116,10 +118,10 @@ def _tensors(entries: dict[str, Any], *, file: str, data_start: int, file_size: 
 
 
 def _entry(name: str, value: Any) -> tuple[TensorSpec, int, int]:
-    if not isinstance(value, dict) or not {"dtype", "shape", "data_offsets"} <= value.keys():
-        raise _Lie(f"tensor {name[:LONGEST_NAME]!r} lacks dtype, shape or data_offsets")
-    if len(name) > LONGEST_NAME or not _is_text(name):
+    if len(name) > LONGEST_NAME or not is_text(name):
         raise _Lie(f"it has a tensor whose name is no text of at most {LONGEST_NAME} characters")
+    if not isinstance(value, dict) or value.keys() != _ENTRY:
+        raise _Lie(f"tensor {name!r} has other fields than dtype, shape and data_offsets, or lacks one")
     dtype, shape, offsets = value["dtype"], value["shape"], value["data_offsets"]
     if not isinstance(dtype, str) or dtype not in DTYPE_BITS:
         raise _Lie(f"tensor {name!r} has the unknown dtype {str(dtype)[:40]!r}")
@@ -129,14 +131,16 @@ def _entry(name: str, value: Any) -> tuple[TensorSpec, int, int]:
         raise _Lie(f"tensor {name!r} has impossible data_offsets")
     start, end = offsets
     bits = math.prod(shape) * DTYPE_BITS[dtype]
+    if bits == 0 and _overflows(shape):
+        raise _Lie(f"tensor {name!r} of shape {shape} has more elements than can be counted")
     if bits != (end - start) * 8:
         raise _Lie(f"tensor {name!r} of shape {shape} and dtype {dtype} needs {bits / 8:g} bytes, it has {end - start}")
     return TensorSpec(name=name, dtype=dtype, shape=tuple(shape)), start, end
 
 
-def _is_text(name: str) -> bool:
-    """False for halves of characters, which JSON can write and UTF-8 cannot."""
-    return not any("\ud800" <= character <= "\udfff" for character in name)
+def _overflows(shape: list[int]) -> bool:
+    """Whether counting from the left passes 64 bits before a 0 comes, as it does for a reader in Rust or C."""
+    return any(count >= 2**64 for count in accumulate(shape, operator.mul))
 
 
 def _naturals(value: Any) -> bool:

@@ -18,6 +18,7 @@ from modelpress.tensors.decision import Decision, decide
 from modelpress.tensors.document import Document, report_document
 from modelpress.tensors.output import directory_output
 from modelpress.tensors.shard import PlannedShard
+from modelpress.tensors.spec import printable
 from modelpress.tensors.target import Part
 
 
@@ -42,6 +43,8 @@ class Plan:
     notes: tuple[str, ...]
     #: Of source, recipe and version; two plans of one digest write the same bytes.
     digest: str
+    #: Of every file that is read, by name, when the plan was made.
+    fingerprints: Mapping[str, str]
 
     @property
     def tensor_bytes(self) -> int:
@@ -60,7 +63,9 @@ def make_plan(checkpoint: Checkpoint, recipe: Recipe) -> Plan:
     decision = decide(checkpoint, recipe)
     output = directory_output(checkpoint, decision)
     group_size = decision.assignment.group_size
-    notes = (*checkpoint.notes, *decision.assignment.notes, *_notes(checkpoint, recipe, decision))
+    notes = tuple(
+        map(printable, (*checkpoint.notes, *decision.assignment.notes, *_notes(checkpoint, recipe, decision)))
+    )
     documents = (*output.documents, report_document(recipe, group_size=group_size, notes=notes))
     return Plan(
         recipe=recipe,
@@ -76,6 +81,7 @@ def make_plan(checkpoint: Checkpoint, recipe: Recipe) -> Plan:
         + sum(len(document.content) for document in documents),
         notes=notes,
         digest=_digest(checkpoint, recipe),
+        fingerprints=checkpoint.fingerprints,
     )
 
 

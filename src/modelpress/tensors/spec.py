@@ -8,6 +8,11 @@ from dataclasses import dataclass
 from modelpress.tensors.grid import DTYPE_BITS
 
 
+def printable(text: str) -> str:
+    """A sentence that may hold a stranger's names, with all that a terminal might obey written out."""
+    return "".join(char if char.isprintable() else f"\\u{ord(char):04x}" for char in text)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TensorSpec:
     """A tensor's name, its dtype by safetensors' name, and its shape."""

@@ -70,6 +70,11 @@ def seal(directory: Path) -> None:
     remove_partials(directory)
 
 
+def holds(directory: Path, digest: str) -> bool:
+    """Whether ``directory`` is of the plan of this digest, and not sealed yet."""
+    return _digest_in(directory) == digest
+
+
 def settle(directory: Path) -> None:
     """Keep what is whole, for a later run of the same plan; a directory without any is removed, if it is there."""
     if not directory.is_dir():
@@ -86,7 +91,7 @@ def _digest_in(directory: Path) -> str | None:
             manifest = json.loads(file.read(_LARGEST_MANIFEST_BYTES))
     except FileNotFoundError:
         return None
-    except ValueError:
+    except (ValueError, RecursionError):
         return ""
     return str(manifest.get("digest", "")) if isinstance(manifest, dict) else ""
 

@@ -15,6 +15,7 @@ from modelpress.errors import DiskFull, InternalFailure
 
 PARTIAL = ".partial"
 
+_LONGEST_STEM_BYTES = 200
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
@@ -28,11 +29,15 @@ class NewFile:
         self._path = path
         self._size_bytes = size_bytes
         # Its own name each time: a worker that lost its lease may still be writing this file.
-        self._partial = path.with_name(f"{path.name}.{secrets.token_hex(4)}{PARTIAL}")
+        self._partial = path.with_name(f"{_shortened(path.name)}.{secrets.token_hex(4)}{PARTIAL}")
         with disk_errors(self._path, size_bytes=self._size_bytes):
             self._descriptor = os.open(self._partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-            # Freed by the kernel when the writer is gone: by it, a file left behind is told from one being written.
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+            try:
+                # Freed by the kernel when the writer is gone: by it, a file left behind is told from one being written.
+                fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+            except BaseException:
+                self._abandon()
+                raise
 
     def write_at(self, offset: int, data: bytes | memoryview) -> None:
         """Put all of ``data`` at ``offset``."""
@@ -40,6 +45,8 @@ class NewFile:
         with disk_errors(self._path, size_bytes=self._size_bytes):
             while len(rest):
                 done = os.pwrite(self._descriptor, rest, offset)
+                if done == 0:  # of no use, and without end
+                    raise OSError(errno.EIO, os.strerror(errno.EIO))
                 rest, offset = rest[done:], offset + done
 
     def commit(self) -> None:
@@ -54,8 +61,19 @@ class NewFile:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        os.close(self._descriptor)
-        self._partial.unlink(missing_ok=True)
+        self._abandon()
+
+    def _abandon(self) -> None:
+        # What the disk says now is of no interest: either all is written and has its name, or an error is on its way.
+        with suppress(OSError):
+            os.close(self._descriptor)
+        with suppress(OSError):
+            self._partial.unlink(missing_ok=True)
+
+
+def _shortened(name: str) -> str:
+    """The beginning of a name, that leaves room for an ending within the 255 bytes that a name may have."""
+    return os.fsencode(name)[:_LONGEST_STEM_BYTES].decode(errors="ignore")
 
 
 @contextmanager
@@ -66,7 +84,8 @@ def disk_errors(path: Path, *, size_bytes: int) -> Iterator[None]:
     except OSError as exc:
         if exc.errno in _FULL:
             raise DiskFull(f"no space for {path}, which needs {size_bytes} bytes") from exc
-        raise InternalFailure(f"{path} cannot be written: {exc.strerror}") from exc
+        size = f", of {size_bytes} bytes," if size_bytes else ""
+        raise InternalFailure(f"{path}{size} cannot be written: {exc.strerror}") from exc
 
 
 def remove_partials(directory: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from modelpress.domain.recipe import Recipe
 from modelpress.domain.scheme import W8A16C16
 from modelpress.errors import AlreadyCompressed, BadSource
+from modelpress.tensors import checkpoint
 from modelpress.tensors.checkpoint import open_checkpoint
 from modelpress.tensors.folder import LocalFolder
 from modelpress.tensors.plan import make_plan
@@ -94,7 +96,29 @@ def test_pickles_are_refused_by_name_with_a_hint_to_convert(tmp_path: Path, name
 def test_a_config_that_is_no_json_object_is_refused(tmp_path: Path, content: bytes) -> None:
     write_model(tmp_path, layers(1))
     (tmp_path / "config.json").write_bytes(content)
-    assert "config.json is not" in refusal(tmp_path).message
+    assert re.match(r"config\.json is (not )?(a )?JSON", refusal(tmp_path).message)
+
+
+def test_a_config_deeper_than_any_is_refused_since_it_could_not_be_written_again(tmp_path: Path) -> None:
+    write_model(tmp_path, layers(1))
+    (tmp_path / "config.json").write_text('{"a":' * 65 + "1" + "}" * 65)
+    assert "more than 64 levels" in refusal(tmp_path).message
+    (tmp_path / "config.json").write_text('{"a":' * 64 + "1" + "}" * 64)
+    make_plan(open_checkpoint(LocalFolder(tmp_path)), Recipe(scheme=W8A16C16))
+
+
+def test_a_config_with_infinity_is_taken_since_some_models_have_it(tmp_path: Path) -> None:
+    write_model(tmp_path, layers(1), config={**CONFIG, "time_step_limit": [0.0, float("inf")]})
+    assert open_checkpoint(LocalFolder(tmp_path)).config["time_step_limit"] == [0.0, float("inf")]
+
+
+@pytest.mark.parametrize("limit", ["MOST_TENSORS", "LARGEST_HEADERS_BYTES"])
+def test_many_shards_are_no_way_around_the_limits_of_one(
+    tmp_path: Path, limit: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_model(tmp_path, layers(1), layers_named("b."))
+    monkeypatch.setattr(checkpoint, limit, {"MOST_TENSORS": 7, "LARGEST_HEADERS_BYTES": 700}[limit])
+    assert "with 8 tensors, up to model-00002-of-00002.safetensors" in refusal(tmp_path).message
 
 
 def test_a_config_too_large_to_be_one_is_refused_unread(tmp_path: Path) -> None:
