@@ -33,7 +33,9 @@ _HOPELESS = (BadSource, Unsupported, QualityGate)
 
 
 def compress(
-    source: Annotated[Path, typer.Argument(metavar="SRC", help="Hugging Face model directory.", show_default=False)],
+    source: Annotated[
+        Path, typer.Argument(metavar="SRC", help="Hugging Face model directory, or a GGUF file.", show_default=False)
+    ],
     destination: Annotated[
         Path,
         typer.Argument(metavar="DST", help="Directory to make; it must not exist, or be empty.", show_default=False),
@@ -54,10 +56,10 @@ def compress(
     if not _is_unsealed(target):
         _refuse_taken(target)
     from modelpress.tensors.checkpoint import open_checkpoint
-    from modelpress.tensors.folder import LocalFolder
+    from modelpress.tensors.folder import folder_of
     from modelpress.tensors.plan import make_plan
 
-    folder = LocalFolder(source)
+    folder = folder_of(source)
     # Made here as well as by the work itself: reading headers is cheap, and a refusal comes before anything is written.
     plan = make_plan(open_checkpoint(folder), recipe)
     for note in plan.notes:

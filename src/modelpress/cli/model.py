@@ -50,17 +50,17 @@ def create(
 @connected
 def import_model(
     session: Session,
-    path: Annotated[Path, typer.Argument(metavar="PATH", help="Hugging Face model directory.")],
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="Hugging Face model directory, or a GGUF file.")],
     name: Annotated[
         str | None,
-        typer.Option("--name", help="Model set, made if it is new.", show_default="the directory's name"),
+        typer.Option("--name", help="Model set, made if it is new.", show_default="the directory's or file's name"),
     ] = None,
     set_id: Annotated[str | None, typer.Option("--set", metavar="ID", help="An existing model set (am-…).")] = None,
     description: Annotated[str, typer.Option("--description", help="A remark.", show_default=False)] = "",
     in_place: Annotated[bool, typer.Option("--in-place", help="Make no copy; PATH lies inside a bucket.")] = False,
     as_json: option.AsJson = False,
 ) -> None:
-    """Register a model directory, as a copy or in place. The copy is a reflink or a hard link where the disk can."""
+    """Register a model, as a copy or in place. The copy is a reflink or a hard link where the disk can."""
     if name and set_id:
         raise typer.BadParameter("give --name or --set, not both")
     files = placement.files_of_model(path)

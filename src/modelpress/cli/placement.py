@@ -42,14 +42,14 @@ class Copy:
 
 
 def files_of_model(source: Path) -> list[str]:
-    """The files of a model directory that an import needs, after a look at all headers.
+    """The files of a model directory, or of a model that is one file, that an import needs; all headers are checked.
 
     Raises: BadSource if it is not a sound model directory.
     """
     from modelpress.tensors.checkpoint import open_checkpoint
-    from modelpress.tensors.folder import LocalFolder
+    from modelpress.tensors.folder import folder_of
 
-    folder = LocalFolder(source)
+    folder = folder_of(source)
     left_out = open_checkpoint(folder).left_out
     return [name for name in folder.names() if name not in left_out and not name.startswith(".")]
 
@@ -61,6 +61,7 @@ def copy_in(source: Path, names: list[str], *, settings: Settings) -> Copy:
 
     Raises: DiskFull; ModelpressError if it cannot be read or written.
     """
+    directory = source.parent if source.is_file() else source
     from modelpress.storage.bucket import LOCAL
     from modelpress.tensors.writer import sync_directory
 
@@ -70,9 +71,9 @@ def copy_in(source: Path, names: list[str], *, settings: Settings) -> Copy:
     partial = root / f".{name}.partial"
     total = 0
     try:
-        total = sum((source / file).stat().st_size for file in names)
+        total = sum((directory / file).stat().st_size for file in names)
         partial.mkdir()
-        how = _copy_files(source, partial, names=names, total_bytes=total)
+        how = _copy_files(directory, partial, names=names, total_bytes=total)
         sync_directory(partial)
         partial.rename(root / name)
         sync_directory(root)
@@ -130,14 +131,14 @@ def _share(original: Path, target: Path) -> str | None:
 
 
 def locate(source: Path, *, settings: Settings) -> Location:
-    """The place of ``source`` inside the innermost bucket that holds it.
+    """The place of a model's directory, or of the one its file is in, inside the innermost bucket that holds it.
 
     Raises: SettingsError if no bucket does.
     """
     from modelpress.storage.bucket import EXPORTS, LOCAL, OUTPUTS
 
     buckets = _open_buckets(settings)
-    path = source.resolve()
+    path = (source.parent if source.is_file() else source).resolve()
     roots = {name: buckets.root(name).resolve() for name in (LOCAL, OUTPUTS, EXPORTS, *settings.buckets)}
     holding = [name for name, root in roots.items() if root in path.parents]
     if not holding:
@@ -160,8 +161,8 @@ def _open_buckets(settings: Settings) -> Buckets:
 
 
 def model_name(source: Path) -> str:
-    """What a directory's model is called: its name, or the repository's in a Hugging Face cache."""
+    """What a model is called: its directory's or file's name, or the repository's in a Hugging Face cache."""
     path = Path(os.path.abspath(source))
     if path.parent.name == "snapshots" and path.parent.parent.name.startswith("models--"):
         return path.parent.parent.name.rsplit("--", 1)[-1]  # models--ORGANISATION--NAME/snapshots/COMMIT
-    return path.name
+    return path.stem if path.is_file() else path.name

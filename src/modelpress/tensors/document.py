@@ -4,32 +4,23 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from modelpress import __version__
 from modelpress.domain.recipe import Recipe
-from modelpress.tensors.checkpoint import CONFIG, INDEX, REPORT
+from modelpress.tensors.checkpoint import CONFIG, INDEX, REPORT, Document
 from modelpress.tensors.shard import PlannedShard
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Document:
-    """A file and its content."""
-
-    name: str
-    content: bytes
 
 
 def config_document(source: Mapping[str, Any], entry: Mapping[str, Any]) -> Document:
     """config.json: the source's, with the entry for loaders, without the pointer to code that is not carried over."""
     config = {key: value for key, value in source.items() if key != "auto_map"}
-    return _document(CONFIG, {**config, "quantization_config": entry})
+    return json_document(CONFIG, {**config, "quantization_config": entry})
 
 
 def report_document(recipe: Recipe, *, group_size: int | None, notes: Sequence[str]) -> Document:
     """modelpress.json: what was done and why. No time and no path, so that equal work gives equal bytes."""
-    return _document(
+    return json_document(
         REPORT,
         {"modelpress": __version__, "recipe": recipe.as_json(), "group_size": group_size, "notes": list(notes)},
     )
@@ -39,9 +30,10 @@ def index_document(shards: Sequence[PlannedShard]) -> Document:
     """The index by which loaders find each tensor's file."""
     weight_map = {spec.name: shard.name for shard in shards for step in shard.steps for spec in step.outputs}
     total = sum(step.output_bytes for shard in shards for step in shard.steps)
-    return _document(INDEX, {"metadata": {"total_size": total}, "weight_map": dict(sorted(weight_map.items()))})
+    return json_document(INDEX, {"metadata": {"total_size": total}, "weight_map": dict(sorted(weight_map.items()))})
 
 
-def _document(name: str, value: Mapping[str, Any]) -> Document:
+def json_document(name: str, value: Mapping[str, Any]) -> Document:
+    """A file of JSON."""
     # ASCII only: a config may hold escapes that are no characters, and must come out as it went in.
     return Document(name=name, content=json.dumps(value, indent=2).encode() + b"\n")

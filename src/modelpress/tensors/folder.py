@@ -48,21 +48,24 @@ class LocalFolder:
     """A directory of this machine.
 
     With ``within``, a file whose real path lies outside it is refused; without, symbolic links are followed,
-    since a Hugging Face cache consists of them. Files are opened for each read: there is nothing to close.
+    since a Hugging Face cache consists of them. With ``only``, it is as if there were no other file than that.
+    Files are opened for each read: there is nothing to close.
     """
 
-    def __init__(self, path: Path, *, within: Path | None = None) -> None:
+    def __init__(self, path: Path, *, within: Path | None = None, only: str | None = None) -> None:
         self.path = path
+        self._only = only
         self._within = None if within is None else Path(os.path.realpath(within))
 
     def names(self) -> list[str]:
         """See :class:`Folder`."""
         try:
             with os.scandir(self.path) as entries:
-                return sorted(entry.name for entry in entries if _may_be_file(entry))
+                found = sorted(entry.name for entry in entries if _may_be_file(entry))
         except OSError as exc:
             # Without its path: the message goes to callers, who know a model by its id.
             raise BadSource(f"the model directory cannot be read: {exc.strerror}") from exc
+        return found if self._only is None else [name for name in found if name == self._only]
 
     def size(self, name: str) -> int:
         """See :class:`Folder`."""
@@ -201,6 +204,11 @@ def _may_be_file(entry: os.DirEntry[str]) -> bool:
         return entry.is_file()
     except OSError:
         return True
+
+
+def folder_of(model: Path) -> LocalFolder:
+    """The folder of a model that is a directory, or one file."""
+    return LocalFolder(model.parent, only=model.name) if model.is_file() else LocalFolder(model)
 
 
 def read_all(folder: Folder, name: str, *, limit_bytes: int) -> bytes:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
-from modelpress.tensors.checkpoint import Checkpoint, SideFile, SourceTensor
+from modelpress.tensors.checkpoint import Checkpoint, Document, SideFile, SourceTensor
 from modelpress.tensors.decision import Decision
-from modelpress.tensors.document import Document, config_document, index_document
+from modelpress.tensors.document import config_document, index_document
 from modelpress.tensors.formats import format_of
 from modelpress.tensors.formats.config_entry import config_entry
 from modelpress.tensors.formats.layout import Weight
@@ -42,6 +42,7 @@ def directory_output(checkpoint: Checkpoint, decision: Decision) -> Output:
     documents = (
         config_document(checkpoint.config, entry),
         *([index_document(shards)] if len(shards) > 1 else []),
+        *checkpoint.documents,
     )
     return Output(shards=shards, side_files=checkpoint.side_files, documents=documents, quantization_config=entry)
 

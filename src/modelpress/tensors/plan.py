@@ -13,9 +13,9 @@ from modelpress import __version__
 from modelpress.domain.recipe import Recipe
 from modelpress.domain.scheme import FP8_BLOCK, INT8_PTQ, NVFP4
 from modelpress.errors import AlreadyCompressed
-from modelpress.tensors.checkpoint import Checkpoint, SideFile
+from modelpress.tensors.checkpoint import Checkpoint, Document, SideFile
 from modelpress.tensors.decision import Decision, decide
-from modelpress.tensors.document import Document, report_document
+from modelpress.tensors.document import report_document
 from modelpress.tensors.output import directory_output
 from modelpress.tensors.shard import PlannedShard
 from modelpress.tensors.spec import printable
@@ -29,7 +29,7 @@ class Plan:
     recipe: Recipe
     shards: tuple[PlannedShard, ...]
     side_files: tuple[SideFile, ...]
-    #: config.json, modelpress.json, and the index of several shards.
+    #: config.json, modelpress.json, the index of several shards, and what is made of a source's other forms.
     documents: tuple[Document, ...]
     #: The entry that config.json carries for loaders.
     quantization_config: Mapping[str, Any]

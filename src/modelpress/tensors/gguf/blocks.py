@@ -7,7 +7,7 @@ small scales of their own under the block's.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 Values = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
 
+# 1 MiB of float32, so that a piece is still in the processor's cache in each pass over it.
+_VALUES_AT_ONCE = 1 << 18
 # Halfway between the largest bf16 and the next power of two: from here on, rounding gives infinity.
 _BFLOAT16_OVERFLOW = np.float32(float.fromhex("0x1.ffp127"))
 
@@ -143,7 +145,8 @@ class BlockType:
     number: int
     length: int
     size_bytes: int
-    decode: Callable[[Bytes], Values]
+    # Not in its text: that is part of a plan's digest, and a function's holds an address.
+    decode: Callable[[Bytes], Values] = field(repr=False)
 
     @property
     def rounded(self) -> bool:
@@ -201,15 +204,25 @@ def dequantize(data: Bytes, block_type: BlockType) -> Values:
         return block_type.decode(np.ascontiguousarray(data))
 
 
-def decode_to_bfloat16(data: Bytes, block_type: BlockType, out: NDArray[np.uint16]) -> int:
-    """Fill ``out`` with the bits of the values rounded to bf16; the first value that is not finite, or -1.
+def decode_to_bfloat16(
+    data: Bytes, block_type: BlockType, *, out: NDArray[np.uint16], lowered_by: int = 0
+) -> int | None:
+    """Fill ``out`` with the bits of the values, less ``lowered_by``, rounded to bf16; the first that is not finite.
 
+    None where all are finite in bf16; otherwise the content of ``out`` means nothing.
     Shapes: data [blocks * size_bytes], out [blocks * length].
     """
-    values = dequantize(data, block_type)
-    finite = np.abs(values) < _BFLOAT16_OVERFLOW
-    out[:] = round_to_bfloat16(values)
-    return -1 if finite.all() else int(np.argmin(finite))
+    blocks = data.reshape(-1, block_type.size_bytes)
+    step = max(1, _VALUES_AT_ONCE // block_type.length)
+    for start in range(0, len(blocks), step):
+        values = dequantize(blocks[start : start + step].reshape(-1), block_type)
+        if lowered_by:
+            values = values - np.float32(lowered_by)
+        finite = np.abs(values) < _BFLOAT16_OVERFLOW  # False for a NaN too
+        if not finite.all():
+            return start * block_type.length + int(np.argmin(finite))
+        out[start * block_type.length :][: len(values)] = round_to_bfloat16(values)
+    return None
 
 
 def round_to_bfloat16(values: Values) -> NDArray[np.uint16]:

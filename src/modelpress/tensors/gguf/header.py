@@ -64,6 +64,11 @@ class GgufTensor:
     offset: int
     size_bytes: int
 
+    @property
+    def value_count(self) -> int:
+        """Values of the whole tensor."""
+        return math.prod(self.shape)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gguf:
