@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -13,6 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from modelpress.domain.recipe import ScaleSearch
+from modelpress.tensors import kernel
 from modelpress.tensors.grid import Grid
 from modelpress.tensors.kernel import KERNEL, LIBRARY, native, twin
 from modelpress.tensors.kernel.library import Library, choose
@@ -23,15 +27,27 @@ from tests.kernel import needs_c
 EXPONENT = {Grid.BF16: 0x7F80, Grid.F16: 0x7C00, Grid.F32: 0x7F800000}
 WORD = {Grid.BF16: "<u2", Grid.F16: "<u2", Grid.F32: "<u4"}
 
-ROUNDINGS = st.builds(
-    lambda grid, layout, group, groups: IntegerRounding(
-        grid=grid, bits=layout[0], packed=layout[1], group=group, columns=group * groups
-    ),
-    st.sampled_from(list(Grid)),
-    st.sampled_from([(4, True), (8, True), (8, False)]),
-    st.one_of(st.sampled_from([32, 64, 128]), st.integers(1, 70)),
-    st.integers(1, 4),
-)
+SEARCHES: list[ScaleSearch] = ["max", "mse"]
+
+
+def roundings(symmetric: Sequence[bool], searches: Sequence[ScaleSearch]) -> st.SearchStrategy[IntegerRounding]:
+    """All that rows may be rounded to, of awkward and usual shapes."""
+    return st.builds(
+        lambda grid, layout, group, groups, search: IntegerRounding(
+            grid=grid,
+            bits=layout[0],
+            packed=layout[1],
+            symmetric=layout[2],
+            group=group,
+            columns=group * groups,
+            scale_search=search,
+        ),
+        st.sampled_from(list(Grid)),
+        st.one_of(st.tuples(st.integers(2, 8), st.just(True), st.sampled_from(symmetric)), st.just((8, False, True))),
+        st.one_of(st.sampled_from([32, 64, 96, 128]), st.integers(1, 70)),
+        st.integers(1, 4),
+        st.sampled_from(searches),
+    )
 
 
 def weights(rounding: IntegerRounding, *, rows: int, seed: int, kind: str) -> NDArray[np.uint8]:
@@ -60,13 +76,13 @@ def raw_bits(numbers: NDArray[np.float32], grid: Grid) -> NDArray[np.uint32]:
     return numbers.view(np.uint32) >> np.uint32(0 if grid is Grid.F32 else 16)
 
 
-def run(function: object, rounding: IntegerRounding, source: NDArray[np.uint8]) -> tuple[int, bytes, bytes]:
+def run(function: object, rounding: IntegerRounding, source: NDArray[np.uint8]) -> tuple[int, list[bytes]]:
+    """The row that is not finite, and the bytes of values, scales and zero points."""
     rows = len(source) // rounding.source_row_bytes
-    scales = np.full(rows * rounding.scale_row_bytes, 0xAA, dtype=np.uint8)
-    values = np.full(rows * rounding.value_row_bytes, 0xAA, dtype=np.uint8)
+    values, scales, *zeros = [np.full(size, 0xAA, dtype=np.uint8) for size in rounding.output_bytes(rows)]
     assert callable(function)
-    row = function(rounding, source, scales=scales, values=values)
-    return row, scales.tobytes(), values.tobytes()
+    row = function(rounding, source, values=values, scales=scales, zeros=zeros[0] if zeros else None)
+    return row, [output.tobytes() for output in (values, scales, *zeros)]
 
 
 @functools.cache
@@ -78,8 +94,8 @@ def natives() -> tuple[native.NativeKernel, ...]:
 @needs_c
 @settings(max_examples=300, deadline=None)
 @given(
-    rounding=ROUNDINGS,
-    rows=st.integers(1, 5),
+    rounding=roundings([True, False], SEARCHES),
+    rows=st.one_of(st.integers(1, 5), st.integers(30, 40)),
     seed=st.integers(0, 2**32),
     kind=st.sampled_from(["any", "usual", "subnormal"]),
 )
@@ -87,7 +103,7 @@ def test_kernel_and_twin_give_the_same_bytes(rounding: IntegerRounding, rows: in
     source = weights(rounding, rows=rows, seed=seed, kind=kind)
     by_twin = run(twin.quantize, rounding, source)
     assert by_twin[0] == -1
-    assert [run(kernel.quantize, rounding, source) for kernel in natives()] == [by_twin] * len(natives())
+    assert [run(native_kernel.quantize, rounding, source) for native_kernel in natives()] == [by_twin] * len(natives())
 
 
 @needs_c
@@ -100,16 +116,16 @@ def test_kernel_and_twin_agree_on_every_16_bit_number_beside_every_scale_it_may_
     rounding = IntegerRounding(grid=grid, bits=bits, columns=2, group=2, packed=True)
     source = beside.reshape(-1).view(np.uint8)
     by_twin = run(twin.quantize, rounding, source)
-    assert [run(kernel.quantize, rounding, source) for kernel in natives()] == [by_twin] * len(natives())
+    assert [run(native_kernel.quantize, rounding, source) for native_kernel in natives()] == [by_twin] * len(natives())
 
 
 @settings(max_examples=200, deadline=None)
-@given(rounding=ROUNDINGS, seed=st.integers(0, 2**32), kind=st.sampled_from(["any", "usual"]))
+@given(rounding=roundings([True], ["max"]), seed=st.integers(0, 2**32), kind=st.sampled_from(["any", "usual"]))
 def test_a_rounded_weight_is_within_half_a_scale_and_one_rounding_of_its_quotient(
     rounding: IntegerRounding, seed: int, kind: str
 ) -> None:
     source = weights(rounding, rows=3, seed=seed, kind=kind)
-    row, scale_bytes, value_bytes = run(twin.quantize, rounding, source)
+    row, (value_bytes, scale_bytes) = run(twin.quantize, rounding, source)
     assert row == -1
     scales = exact(np.frombuffer(scale_bytes, np.uint8), rounding.grid).reshape(3, rounding.groups, 1)
     stored = np.frombuffer(value_bytes, np.uint8).reshape(3, -1)
@@ -130,6 +146,78 @@ def exact(raw: NDArray[np.uint8], grid: Grid) -> NDArray[np.float64]:
     if grid is Grid.BF16:
         return (raw.view(np.uint16).astype(np.uint32) << 16).view(np.float32).astype(np.float64)
     return raw.view(np.float16 if grid is Grid.F16 else np.float32).astype(np.float64)
+
+
+@settings(max_examples=100, deadline=None)
+@given(rounding=roundings([False], ["max"]), pieces=st.integers(1, 3), seed=st.integers(0, 2**32))
+def test_rows_may_be_rounded_in_pieces_that_begin_at_the_row_multiple(
+    rounding: IntegerRounding, pieces: int, seed: int
+) -> None:
+    rows = pieces * rounding.row_multiple + 3
+    source = weights(rounding, rows=rows, seed=seed, kind="usual")
+    _, whole = run(kernel.quantize, rounding, source)
+    joined = [b""] * len(whole)
+    for start in range(0, rows, rounding.row_multiple):
+        piece = source[start * rounding.source_row_bytes :][: rounding.row_multiple * rounding.source_row_bytes]
+        joined = [before + made for before, made in zip(joined, run(kernel.quantize, rounding, piece)[1], strict=True)]
+    assert joined == whole
+
+
+@settings(max_examples=100, deadline=None)
+@given(rounding=roundings([True, False], ["mse"]), seed=st.integers(0, 2**32))
+def test_a_search_never_loses_more_than_the_largest_weights_scale(rounding: IntegerRounding, seed: int) -> None:
+    source = weights(rounding, rows=32, seed=seed, kind="usual")
+    searched, plain = (
+        squared_errors(how, source) for how in (rounding, dataclasses.replace(rounding, scale_search="max"))
+    )
+    assert (searched <= plain * (1 + 1e-5)).all()
+
+
+def squared_errors(rounding: IntegerRounding, source: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """What rounding loses in each group, exactly."""
+    rows = len(source) // rounding.source_row_bytes
+    _, (value_bytes, scale_bytes, *zero_bytes) = run(twin.quantize, rounding, source)
+    stored = np.frombuffer(value_bytes, np.uint8).reshape(rows, -1)
+    values = unpack(stored, bits=rounding.bits, columns=rounding.columns) if rounding.packed else stored.view(np.int8)
+    zeros = np.zeros((rows, rounding.groups))
+    if zero_bytes:
+        words = np.frombuffer(zero_bytes[0], np.uint32).reshape(-1, rounding.groups)
+        streams = np.ascontiguousarray(words.T).view(np.uint8)
+        zeros = unpack(streams, bits=rounding.bits, columns=rows).T.astype(np.float64)
+    shape = (rows, rounding.groups, rounding.group)
+    scales = exact(np.frombuffer(scale_bytes, np.uint8), rounding.grid).reshape(*shape[:2], 1)
+    decoded = (values.reshape(shape) - zeros[:, :, np.newaxis]) * scales
+    losses: NDArray[np.float64] = ((decoded - exact(source, rounding.grid).reshape(shape)) ** 2).sum(axis=2)
+    return losses
+
+
+@pytest.mark.parametrize(
+    ("bits", "scales", "zeros", "values"),
+    [
+        (3, "003c123f123f2b3f7d3c9132003c", "c4851100", "24090000620f0000a5000000e8050000060000001e06000024090000"),
+        (4, "003c893e893ea03eec3b0732003c", "083f8108", "8888000074fb00008b040000a02f00001f0100008f80000088880000"),
+        (
+            8,
+            "003c813c813c973cde39fe2f003c",
+            "8000fe3612808000",
+            "80808080407fbffebe7f3f0000b2ff2bfe141200ff80008080808080",
+        ),
+    ],
+)
+def test_numbers_with_zero_points_are_those_that_llm_compressor_wrote(
+    bits: int, scales: str, zeros: str, values: str
+) -> None:
+    source = np.frombuffer(
+        bytes.fromhex(
+            "0000000000000000803f00404040804080bf00c040c080c080bf13406d404dbe"
+            "cd3d833a2837fcbb7d3300007db300000080008000800080"
+        ),
+        np.uint8,
+    )
+    rounding = IntegerRounding(grid=Grid.BF16, bits=bits, columns=4, group=4, packed=True, symmetric=False)
+    expected = (-1, [bytes.fromhex(text) for text in (values, scales, zeros)])
+    assert run(twin.quantize, rounding, source) == expected
+    assert run(kernel.quantize, rounding, source) == expected
 
 
 @pytest.mark.parametrize("grid", list(Grid))
@@ -159,7 +247,7 @@ def test_the_first_row_that_is_not_finite_is_told(grid: Grid, function: object, 
 
 
 @given(
-    bits=st.sampled_from([4, 8]),
+    bits=st.integers(2, 8),
     rows=st.integers(1, 4),
     columns=st.integers(1, 70),
     seed=st.integers(0, 2**32),

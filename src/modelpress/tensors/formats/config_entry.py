@@ -52,17 +52,20 @@ def _group(treatment: Treatment, *, targets: list[str]) -> dict[str, Any]:
             strategy="channel" if treatment.group_size is None else "group",
             group_size=treatment.group_size,
             dynamic=False,
+            symmetric=treatment.symmetric,
         ),
         "input_activations": activations,
         "output_activations": None,
     }
 
 
-def _numbers(bits: int, *, strategy: str, group_size: int | None, dynamic: bool) -> dict[str, Any]:
+def _numbers(
+    bits: int, *, strategy: str, group_size: int | None, dynamic: bool, symmetric: bool = True
+) -> dict[str, Any]:
     return {
         "num_bits": bits,
         "type": "int",
-        "symmetric": True,
+        "symmetric": symmetric,
         "strategy": strategy,
         "group_size": group_size,
         "dynamic": dynamic,

@@ -21,6 +21,7 @@ def lay_out(weight: Weight, treatment: Treatment) -> tuple[IntegerRounding, Layo
         columns=weight.columns,
         group=treatment.group_size or weight.columns,
         packed=False,
+        scale_search=treatment.scale_search,
     )
     module, rows = weight.module, weight.rows
     values = TensorSpec(name=f"{module}.weight", dtype="I8", shape=(rows, weight.columns))

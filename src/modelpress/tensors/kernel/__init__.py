@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 class Quantize(Protocol):
     """See :func:`modelpress.tensors.kernel.twin.quantize`."""
 
-    def __call__(self, rounding: IntegerRounding, source: Bytes, *, scales: Bytes, values: Bytes) -> int: ...
+    def __call__(
+        self, rounding: IntegerRounding, source: Bytes, *, values: Bytes, scales: Bytes, zeros: Bytes | None = None
+    ) -> int: ...
 
 
 #: The compiled kernel this process uses; None where numpy does the work.

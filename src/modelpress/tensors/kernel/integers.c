@@ -3,64 +3,259 @@
  * The arithmetic is that of twin.py, byte for byte; a property test compares the two.
  */
 #include "numbers.h"
+#include "packing.h"
 
-/* Values of one group, offset to be unsigned: value + 2^(bits-1). */
-BODY void round_group(const unsigned char *row, int64_t start, int64_t stop, int grid, float scale, float half,
-                      unsigned char *unsigned_values) {
-    /* Added to a number of at most 2^22 in size, this leaves the integer it rounds to in the low bits. */
-    const float magic = 12582912.0f;
-    for (int64_t i = start; i < stop; i++) {
-        float x = round_normal(widen(load(row, i, grid), grid) / scale, grid);
-        x = x < -half ? -half : x;
-        x = x > half - 1.0f ? half - 1.0f : x;
-        unsigned_values[i] = (unsigned char)(as_bits(x + (magic + half)) & 0xffu);
+/* How rows are rounded; library.py has the same fields. */
+struct integers {
+    int64_t columns, group;
+    int32_t grid, bits;
+    /* Whether values are packed into words, offset to be unsigned; else one signed byte each. */
+    int32_t packed;
+    int32_t symmetric;
+    /* Scales tried for each group: the largest weight's, and so on down to (steps - candidates + 1) / steps of it. */
+    int32_t candidates, steps;
+};
+
+/* What a group's weights become: round(weight / scale + zero), in [low, high]. */
+struct target {
+    float scale, zero, low, high;
+    /* 1 / scale in two parts, the second what the first lacks. 0 where they would leave the range of floats. */
+    float inverse, rest;
+};
+
+/* Groups whose scales are found together: their weights stay in the nearest cache until they are rounded. */
+enum { TOGETHER = 64, TOGETHER_COLUMNS = 4096 };
+
+/* Added to a number of at most 2^22 in size, this leaves the integer it rounds to in the low bits. */
+#define MAGIC 12582912.0f
+
+/* Columns summed together when a search tells whether to go on: any multiple of 16, since it changes no result. */
+enum { LANES = 16, GO_ON = 512 };
+
+/* Whether weights are multiplied by an inverse on this grid. */
+BODY int multiplies(const int level, int grid) {
+    (void)level;
+    return grid != F32 && HAS_FMA(level);
+}
+
+/* Weights of a 16-bit grid have at most 11 significant bits, and so have scales. A quotient therefore is either a
+ * number of at most 12 bits, or at least 2^-23 of its size away from each one: away from all at which rounding to the
+ * grid changes its result. The sum in divide() is the exact quotient in the first case (it errs by less than half a
+ * unit before it is rounded, once), and stays on its side in the second. So multiplying does what dividing does; a test
+ * compares every pair of significands. */
+BODY void invert(const int level, int grid, struct target *target) {
+    target->inverse = target->rest = 0.0f;
+    if (!multiplies(level, grid) || !(target->scale > 0x1p-100f && target->scale < 0x1p100f)) return;
+    target->inverse = 1.0f / target->scale;
+    target->rest = __builtin_fmaf(-target->scale, target->inverse, 1.0f) * target->inverse;
+}
+
+/* As round_normal does, where multiply-add is one instruction: the power of two below a number, times 2^16 (2^13), has
+ * the bits to be lost below its last one. Numbers of at most 2^100 in size. */
+BODY float round_near(const int inverted, float x, int grid) {
+    if (!inverted) return round_normal(x, grid);
+    const float power = as_float(as_bits(x) & 0xff800000u), far = grid == BF16 ? 0x1p16f : 0x1p13f;
+    return __builtin_fmaf(power, -far, __builtin_fmaf(power, far, x));
+}
+
+/* weight / scale + zero within [low, high], each operation rounded to the grid. */
+BODY float place(int grid, const int symmetric, const int inverted, float weight, const struct target *target) {
+    float x = inverted ? __builtin_fmaf(weight, target->inverse, weight * target->rest) : weight / target->scale;
+    x = round_near(inverted, x, grid);
+    if (!symmetric) x = round_near(inverted, x + target->zero, grid);
+    x = x < target->low ? target->low : x;
+    return x > target->high ? target->high : x;
+}
+
+/* Values of `count` weights, which lie there as on `stored`: the low 8 bits of integer + offset. */
+BODY void round_run(const unsigned char *from, int stored, int64_t count, int grid, const int symmetric,
+                    const int inverted, const struct target *target, float offset, unsigned char *values) {
+    const struct target to = *target;
+    for (int64_t i = 0; i < count; i++) {
+        const float x = place(grid, symmetric, inverted, widen(load(from, i, stored), stored), &to);
+        values[i] = (unsigned char)(as_bits(x + (MAGIC + offset)) & 0xffu);
     }
 }
 
-BODY void pack_nibbles(const unsigned char *nibbles, int64_t columns, unsigned char *packed, int64_t packed_bytes) {
-    int64_t whole = columns / 2;
-    for (int64_t i = 0; i < whole; i++) packed[i] = (unsigned char)(nibbles[2 * i] | (nibbles[2 * i + 1] << 4));
-    if (columns % 2) packed[whole++] = nibbles[columns - 1];
-    memset(packed + whole, 0, (size_t)(packed_bytes - whole));
+/* Runs of known length become straight code. */
+BODY void round_group(const int level, const unsigned char *from, int stored, int64_t count, int grid,
+                      const int symmetric, const struct target *target, float offset, unsigned char *values) {
+    if (!multiplies(level, grid) || target->inverse == 0.0f) {
+        round_run(from, stored, count, grid, symmetric, 0, target, offset, values);
+        return;
+    }
+    int64_t done = 0;
+    for (; done + 64 <= count; done += 64)
+        round_run(from + done * size_of(stored), stored, 64, grid, symmetric, 1, target, offset, values + done);
+    if (done + 32 <= count) {
+        round_run(from + done * size_of(stored), stored, 32, grid, symmetric, 1, target, offset, values + done);
+        done += 32;
+    }
+    if (done < count)
+        round_run(from + done * size_of(stored), stored, count - done, grid, symmetric, 1, target, offset,
+                  values + done);
 }
 
-BODY int64_t quantize_grid(const unsigned char *source, int grid, int64_t rows, int64_t columns, int64_t group, int bits,
-                      int packed, unsigned char *scales, unsigned char *values, unsigned char *scratch) {
-    const int64_t groups = columns / group;
-    const int64_t value_bytes = packed ? (columns * bits + 31) / 32 * 4 : columns;
-    const uint32_t epsilon = grid == BF16 ? 0x3c00u : grid == F16 ? 0x1400u : 0x34000000u;
+/* The target for weights that reach from `least` <= 0 to `most` >= 0; where symmetric, to `most` in size. */
+BODY struct target target_for(const int level, int grid, int bits, const int symmetric, float least, float most) {
+    const float epsilon = grid == BF16 ? 0x1p-7f : grid == F16 ? 0x1p-10f : 0x1p-23f;
     const float half = (float)(1 << (bits - 1));
-    for (int64_t r = 0; r < rows; r++) {
-        const unsigned char *row = source + r * columns * size_of(grid);
-        unsigned char *out = values + r * value_bytes, *rounded = bits == 4 ? scratch : out;
-        for (int64_t g = 0; g < groups; g++) {
-            const int64_t start = g * group, stop = start + group;
-            const uint32_t top = largest(row, start, stop, grid);
-            if (top >= not_finite(grid)) return r;
-            uint32_t scale = narrow(widen(top, grid) / (half - 0.5f), grid);
-            if (scale == 0) scale = epsilon;
-            store(scales, r * groups + g, scale, grid);
-            round_group(row, start, stop, grid, widen(scale, grid), half, rounded);
+    struct target target = {.low = -half, .high = half - 1.0f};
+    const float range = symmetric ? most : round_size(most - least, grid);
+    const float scale = round_size(range / (symmetric ? half - 0.5f : 2.0f * half - 1.0f), grid);
+    if (!symmetric) {
+        /* Not a number where all weights are 0, infinite where the scale is too small to be one of the grid's. */
+        const float zero = round_normal(-half - round_normal(least / scale, grid), grid);
+        target.zero = !(zero == zero) ? 0.0f : zero < -half ? -half : zero > half - 1.0f ? half - 1.0f : zero;
+        target.zero = (target.zero + MAGIC) - MAGIC;
+    }
+    target.scale = scale == 0.0f ? epsilon : scale;
+    invert(level, grid, &target);
+    return target;
+}
+
+/* The squares of what rounding loses, summed in single precision: weight i in sum i mod 16, in order, and the sums by
+ * halves. Stops where the total is `enough` already. Weights are padded with zeros to a multiple of 16. */
+BODY float squared_error(const float *weights, int64_t padded, int grid, const int symmetric, const int inverted,
+                         const struct target *target, float enough) {
+    const struct target to = *target;
+    float sums[LANES] = {0}, total = 0.0f;
+    for (int64_t start = 0; start < padded; start += GO_ON) {
+        const int64_t stop = padded - start < GO_ON ? padded : start + GO_ON;
+        for (int64_t i = start; i < stop; i += LANES)
+            for (int lane = 0; lane < LANES; lane++) {
+                const float weight = weights[i + lane];
+                const float value = (place(grid, symmetric, inverted, weight, &to) + MAGIC) - MAGIC;
+                const float error = (symmetric ? value : value - to.zero) * to.scale - weight;
+                sums[lane] += error * error;
+            }
+        float folded[LANES];
+        memcpy(folded, sums, sizeof folded);
+        for (int lanes = LANES / 2; lanes > 0; lanes /= 2)
+            for (int lane = 0; lane < lanes; lane++) folded[lane] += folded[lane + lanes];
+        total = folded[0];
+        if (total >= enough) break;
+    }
+    return total;
+}
+
+/* The target among the candidates that loses least, the earliest of equals. */
+BODY struct target search(const int level, const float *weights, int64_t padded, const struct integers *how, int grid,
+                          const int symmetric, float least, float most) {
+    struct target best = {0};
+    float least_error = 0.0f;
+    for (int32_t i = 0; i < how->candidates; i++) {
+        const float part = (float)(how->steps - i) / (float)how->steps;
+        /* Sizes are narrowed: a number below zero is the negative of what its size becomes. */
+        const struct target target =
+            target_for(level, grid, how->bits, symmetric, -round_size(-least * part, grid),
+                       round_size(most * part, grid));
+        const float enough = i == 0 ? as_float(0x7fc00000u) : least_error;
+        const float error = multiplies(level, grid) && target.inverse != 0.0f
+                                ? squared_error(weights, padded, grid, symmetric, 1, &target, enough)
+                                : squared_error(weights, padded, grid, symmetric, 0, &target, enough);
+        if (i == 0 || error < least_error) {
+            best = target;
+            least_error = error;
         }
-        if (bits == 4) pack_nibbles(rounded, columns, out, value_bytes);
-        else if (packed) memset(out + columns, 0, (size_t)(value_bytes - columns));
-        else for (int64_t i = 0; i < columns; i++) out[i] ^= 0x80u;
+    }
+    return best;
+}
+
+/* Where weights reach, as sizes on either side of zero; for a symmetric target, the largest size is `most`. False if
+ * one is not finite. */
+BODY int reach(const unsigned char *from, int64_t count, int grid, const int symmetric, float *least, float *most) {
+    if (symmetric) {
+        const uint32_t top = count == 128 ? largest(from, 0, 128, grid) : count == 64 ? largest(from, 0, 64, grid)
+                           : count == 32 ? largest(from, 0, 32, grid) : largest(from, 0, count, grid);
+        *least = 0.0f;
+        *most = widen(top, grid);
+        return top < not_finite(grid);
+    }
+    uint32_t below, above;
+    extremes(from, count, grid, &below, &above);
+    *least = -widen(below, grid);
+    *most = widen(above, grid);
+    return below < not_finite(grid) && above < not_finite(grid);
+}
+
+/* Zero points of one row, packed along the rows: each group's are one stream of bits. */
+BODY void store_zeros(uint32_t *zeros, int64_t row, int64_t first, int64_t count, int64_t groups, int bits,
+                      const struct target *targets) {
+    const int64_t bit = row * bits;
+    uint32_t *word = zeros + bit / 32 * groups + first;
+    const int shift = (int)(bit % 32);
+    for (int64_t g = 0; g < count; g++) {
+        const uint32_t zero = (uint32_t)(targets[g].zero - targets[g].low);
+        word[g] |= zero << shift;
+        if (shift + bits > 32) word[g + groups] |= zero >> (32 - shift);
+    }
+}
+
+/* scratch: columns floats, with room for 16 more, then as many bytes as there are columns. */
+BODY int64_t quantize_rows(const int level, const unsigned char *source, int64_t rows, const struct integers *how,
+                           int grid, const int symmetric, unsigned char *values, unsigned char *scales, uint32_t *zeros,
+                           float *scratch) {
+    const int64_t columns = how->columns, group = how->group, groups = columns / group;
+    const int64_t value_bytes = how->packed ? (columns * how->bits + 31) / 32 * 4 : columns;
+    const int64_t padded = (group + LANES - 1) / LANES * LANES;
+    const float offset = how->packed ? (float)(1 << (how->bits - 1)) : 0.0f;
+    unsigned char *const bytes = (unsigned char *)(scratch + columns + LANES);
+    int64_t together = TOGETHER_COLUMNS / group;
+    together = together < 1 ? 1 : together > TOGETHER ? TOGETHER : together;
+    if (!symmetric) memset(zeros, 0, (size_t)((rows * how->bits + 31) / 32 * groups * 4));
+    for (int64_t r = 0; r < rows; r++) {
+        unsigned char *out = values + r * value_bytes, *rounded = how->bits == 8 ? out : bytes;
+        for (int64_t first = 0; first < groups; first += together) {
+            const int64_t count = groups - first < together ? groups - first : together;
+            const unsigned char *from = source + (r * columns + first * group) * size_of(grid);
+            float least[TOGETHER], most[TOGETHER];
+            struct target targets[TOGETHER];
+            for (int64_t g = 0; g < count; g++)
+                if (!reach(from + g * group * size_of(grid), group, grid, symmetric, &least[g], &most[g])) return r;
+            for (int64_t g = 0; g < count && how->candidates == 1; g++)
+                targets[g] = target_for(level, grid, how->bits, symmetric, least[g], most[g]);
+            for (int64_t g = 0; g < count; g++, from += group * size_of(grid)) {
+                const unsigned char *weights = from;
+                if (grid == F16 || how->candidates > 1) {
+                    widen_run(level, from, group, grid, scratch);
+                    weights = (const unsigned char *)scratch;
+                }
+                if (how->candidates > 1) {
+                    memset(scratch + group, 0, (size_t)(padded - group) * sizeof *scratch);
+                    targets[g] = search(level, scratch, padded, how, grid, symmetric, least[g], most[g]);
+                }
+                const int stored = grid == F16 || how->candidates > 1 ? F32 : grid;
+                round_group(level, weights, stored, group, grid, symmetric, &targets[g], offset,
+                            rounded + (first + g) * group);
+            }
+            for (int64_t g = 0; g < count; g++)
+                store(scales, r * groups + first + g, narrow(targets[g].scale, grid), grid);
+            if (!symmetric) store_zeros(zeros, r, first, count, groups, how->bits, targets);
+        }
+        if (how->packed) pack_row(rounded, columns, how->bits, out);
     }
     return -1;
 }
 
-/* The first row that holds a NaN or an infinity, where it stopped; -1 when all rows are done. scratch has `columns` bytes.
- * The grid is a constant in each branch, so the inlined body has no choice left in its loops. */
-BODY int64_t quantize(const int level, const unsigned char *source, int grid, int64_t rows, int64_t columns,
-                      int64_t group, int bits, int packed, unsigned char *scales, unsigned char *values,
-                      unsigned char *scratch) {
-    (void)level;
-    if (grid == BF16) return quantize_grid(source, BF16, rows, columns, group, bits, packed, scales, values, scratch);
-    if (grid == F16) return quantize_grid(source, F16, rows, columns, group, bits, packed, scales, values, scratch);
-    return quantize_grid(source, F32, rows, columns, group, bits, packed, scales, values, scratch);
+/* The first row that holds a NaN or an infinity, where it stopped; -1 when all rows are done.
+ * What is constant in each branch leaves the inlined body no choice in its loops. */
+BODY int64_t quantize(const int level, const unsigned char *source, int64_t rows, const struct integers *how,
+                      unsigned char *values, unsigned char *scales, uint32_t *zeros, float *scratch) {
+#define BRANCH(on, even) \
+    if (how->grid == (on) && !how->symmetric == !(even)) \
+        return quantize_rows(level, source, rows, how, on, even, values, scales, zeros, scratch)
+    BRANCH(BF16, 1);
+    BRANCH(BF16, 0);
+    BRANCH(F16, 1);
+    BRANCH(F16, 0);
+    BRANCH(F32, 1);
+    BRANCH(F32, 0);
+#undef BRANCH
+    return 0;
 }
 
 DISPATCH(int64_t, quantize,
-         (const unsigned char *source, int grid, int64_t rows, int64_t columns, int64_t group, int bits, int packed,
-          unsigned char *scales, unsigned char *values, unsigned char *scratch),
-         (source, grid, rows, columns, group, bits, packed, scales, values, scratch))
+         (const unsigned char *source, int64_t rows, const struct integers *how, unsigned char *values,
+          unsigned char *scales, uint32_t *zeros, float *scratch),
+         (source, rows, how, values, scales, zeros, scratch))

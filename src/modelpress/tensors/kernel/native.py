@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ctypes import c_int, c_int64, c_void_p
+from ctypes import POINTER, Structure, byref, c_int32, c_int64, c_void_p
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,28 +14,44 @@ if TYPE_CHECKING:
     from modelpress.tensors.rounding.integers import IntegerRounding
 
 
+class _Integers(Structure):
+    """``struct integers``."""
+
+    _fields_ = (
+        *((name, c_int64) for name in ("columns", "group")),
+        *((name, c_int32) for name in ("grid", "bits", "packed", "symmetric", "candidates", "steps")),
+    )
+
+
 class NativeKernel:
     """Calls ``library``, or else the one that was built. Raises: OSError if that cannot be loaded."""
 
     def __init__(self, library: Library | None = None) -> None:
         self._quantize = (library or Library()).function(
-            "quantize",
-            *(c_void_p, c_int, c_int64, c_int64, c_int64, c_int, c_int),
-            *(c_void_p, c_void_p, c_void_p),
+            "quantize", c_void_p, c_int64, POINTER(_Integers), c_void_p, c_void_p, c_void_p, c_void_p
         )
 
-    def quantize(self, rounding: IntegerRounding, source: Bytes, *, scales: Bytes, values: Bytes) -> int:
+    def quantize(
+        self, rounding: IntegerRounding, source: Bytes, *, values: Bytes, scales: Bytes, zeros: Bytes | None = None
+    ) -> int:
         """See :func:`modelpress.tensors.kernel.twin.quantize`."""
-        scratch = np.empty(rounding.columns, dtype=np.uint8)
+        how = _Integers(
+            columns=rounding.columns,
+            group=rounding.group,
+            grid=GRIDS[rounding.grid],
+            bits=rounding.bits,
+            packed=rounding.packed,
+            symmetric=rounding.symmetric,
+            candidates=rounding.candidates,
+            steps=rounding.steps,
+        )
+        scratch = np.empty(5 * rounding.columns + 64, dtype=np.uint8)
         return self._quantize(
             source.ctypes.data,
-            GRIDS[rounding.grid],
             len(source) // rounding.source_row_bytes,
-            rounding.columns,
-            rounding.group,
-            rounding.bits,
-            rounding.packed,
-            scales.ctypes.data,
+            byref(how),
             values.ctypes.data,
+            scales.ctypes.data,
+            None if zeros is None else zeros.ctypes.data,
             scratch.ctypes.data,
         )

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import gcd
 
 import numpy as np
 from numpy.typing import NDArray
 
+from modelpress.domain.recipe import ScaleSearch
 from modelpress.tensors import kernel
 from modelpress.tensors.grid import Grid
 
@@ -18,11 +20,18 @@ class IntegerRounding:
 
     ``packed``: unsigned, low bits first, in whole little-endian 32-bit words; otherwise one signed byte each.
 
-    ``scale = grid(max|w| / (2^(bits-1) - 0.5))`` in each group, ``value = round_half_even(grid(w / scale))``,
-    clamped to ``bits`` bits. A group that is all zero takes the grid's epsilon as its scale, so it decodes to zeros.
+    ``symmetric``: ``scale = grid(max|w| / (2^(bits-1) - 0.5))`` in each group, ``value = round_half_even(grid(w /
+    scale))``, clamped to ``bits`` bits. Otherwise the numbers from min(w, 0) to max(w, 0) fill those of ``bits`` bits:
+    ``scale = grid(grid(max - min) / (2^bits - 1))``, ``zero = round_half_even(grid(-2^(bits-1) - grid(min / scale)))``,
+    clamped, and ``value = round_half_even(grid(grid(w / scale) + zero))``. A group that is all zero takes the grid's
+    epsilon as its scale, so it decodes to zeros.
 
-    Outputs: values, scales.
-    Bound:   |w - value * scale| <= scale / 2 plus one rounding of w / scale to the grid, for each weight.
+    ``scale_search`` "mse": max and min are also tried smaller, down to ``(steps - candidates + 1) / steps`` of
+    themselves, and what loses least in squared error is taken; never more than the whole, which is tried first.
+
+    Outputs: values, scales, and where not symmetric the zero points, packed along the rows.
+    Bound:   symmetric, without search: |w - value * scale| <= scale / 2 plus one rounding of w / scale to the grid, for
+             each weight.
     Source:  docs/formats.md (equal, bit for bit, to llm-compressor 0.14.0.1 without data).
     """
 
@@ -31,10 +40,12 @@ class IntegerRounding:
     columns: int
     group: int
     packed: bool
+    symmetric: bool = True
+    scale_search: ScaleSearch = "max"
 
     def __post_init__(self) -> None:
-        assert self.bits in {4, 8}, self
-        assert self.packed or self.bits == 8, self
+        assert 2 <= self.bits <= 8, self
+        assert self.packed or (self.bits == 8 and self.symmetric), self
         assert self.columns > 0, self
         assert self.group > 0, self
         assert self.columns % self.group == 0, self
@@ -42,7 +53,20 @@ class IntegerRounding:
     @property
     def row_multiple(self) -> int:
         """See :class:`modelpress.tensors.rounding.Rounding`."""
-        return 1
+        return 1 if self.symmetric else 32 // gcd(32, self.bits)
+
+    @property
+    def candidates(self) -> int:
+        """Scales tried for each group."""
+        if self.scale_search == "max":
+            return 1
+        # Few numbers are the better used the more of the outermost weights they give up.
+        return 32 if self.bits == 2 else 20
+
+    @property
+    def steps(self) -> int:
+        """The whole, in parts by which the candidates differ."""
+        return 100 if self.bits == 8 else 50
 
     @property
     def groups(self) -> int:
@@ -71,7 +95,12 @@ class IntegerRounding:
 
     def output_bytes(self, rows: int) -> tuple[int, ...]:
         """See :class:`modelpress.tensors.rounding.Rounding`."""
-        return rows * self.value_row_bytes, rows * self.scale_row_bytes
+        values, scales = rows * self.value_row_bytes, rows * self.scale_row_bytes
+        return (values, scales) if self.symmetric else (values, scales, self.zero_bytes(rows))
+
+    def zero_bytes(self, rows: int) -> int:
+        """Bytes of the zero points of the first ``rows`` rows."""
+        return 4 * -(-rows * self.bits // 32) * self.groups
 
     def round_rows(self, source: NDArray[np.uint8], outputs: Sequence[NDArray[np.uint8]]) -> int | None:
         """See :class:`modelpress.tensors.rounding.Rounding`."""
@@ -81,6 +110,6 @@ class IntegerRounding:
         for buffer in (source, *outputs):
             assert buffer.dtype == np.uint8
             assert buffer.flags.c_contiguous
-        values, scales = outputs
-        row = kernel.quantize(self, source, scales=scales, values=values)
+        values, scales, *zeros = outputs
+        row = kernel.quantize(self, source, values=values, scales=scales, zeros=zeros[0] if zeros else None)
         return None if row < 0 else row
