@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.golden.architectures import tensors_of
+
 #: dtype -> (bits of a number, bits of its fraction, exponent of 2^0)
 _LAYOUT = {"BF16": (16, 7, 127), "F16": (16, 10, 15), "F32": (32, 23, 127)}
 
@@ -28,6 +30,13 @@ class Model:
     files: int = 1
     #: Whether some rows hold what rounding may stumble over; a model with such rows computes nothing sensible.
     hard_rows: bool = True
+    #: Whether one of them holds the largest numbers there are. All others vanish beside them where a whole tensor
+    #: shares a scale, so that NVFP4 needs models without.
+    huge_row: bool = True
+    #: Whether experts fused into one tensor are stored with inputs before outputs.
+    transposed: bool = False
+    #: Whether linear weights are stored in eight bits, with a scale for each square of 128, as DeepSeek does.
+    block_scales: bool = False
 
 
 def _llama(**changes: Any) -> dict[str, Any]:
@@ -49,6 +58,32 @@ def _llama(**changes: Any) -> dict[str, Any]:
     return {**config, **changes}
 
 
+_MOE = {"num_experts": 2, "num_experts_per_tok": 1, "moe_intermediate_size": 64}
+_DEEPSEEK: dict[str, Any] = {
+    "architectures": ["DeepseekV3ForCausalLM"],
+    "model_type": "deepseek_v3",
+    "hidden_size": 160,
+    "intermediate_size": 192,
+    "moe_intermediate_size": 96,
+    "n_routed_experts": 2,
+    "n_shared_experts": 1,
+    "num_experts_per_tok": 1,
+    "first_k_dense_replace": 1,
+    "q_lora_rank": 64,
+    "kv_lora_rank": 32,
+    "qk_nope_head_dim": 32,
+    "qk_rope_head_dim": 16,
+    "v_head_dim": 32,
+    "tie_word_embeddings": False,
+}
+_GEMMA: dict[str, Any] = {"hidden_size": 128, "intermediate_size": 256, "head_dim": 32, "num_hidden_layers": 1}
+
+
+def _gemma3(**changes: Any) -> dict[str, Any]:
+    return _llama(architectures=["Gemma3ForCausalLM"], model_type="gemma3_text", **{**_GEMMA, **changes})
+
+
+#: The end of a name is the group size that the rule of grouped schemes gives.
 MODELS = (
     Model(name="llama-bf16-128", dtype="BF16", config=_llama()),
     Model(
@@ -100,55 +135,149 @@ MODELS = (
     ),
     Model(name="llama-f16-channel", dtype="F16", config=_llama(hidden_size=72, intermediate_size=84)),
     Model(name="llama-f32-128", dtype="F32", config=_llama()),
+    Model(
+        name="mistral-f16-128",
+        dtype="F16",
+        huge_row=False,
+        config=_llama(
+            architectures=["MistralForCausalLM"],
+            model_type="mistral",
+            hidden_size=128,
+            intermediate_size=384,
+            num_hidden_layers=1,
+            sliding_window=64,
+            tie_word_embeddings=False,
+        ),
+    ),
+    Model(
+        name="qwen3-bf16-32",
+        dtype="BF16",
+        huge_row=False,
+        config=_llama(
+            architectures=["Qwen3ForCausalLM"],
+            model_type="qwen3",
+            hidden_size=160,
+            intermediate_size=288,
+            num_hidden_layers=1,
+            head_dim=40,
+        ),
+    ),
+    Model(name="gemma3-bf16-128", dtype="BF16", huge_row=False, config=_gemma3()),
+    Model(
+        name="phi3-f16-64",
+        dtype="F16",
+        huge_row=False,
+        config=_llama(
+            architectures=["Phi3ForCausalLM"],
+            model_type="phi3",
+            hidden_size=192,
+            intermediate_size=320,
+            num_hidden_layers=1,
+            pad_token_id=0,
+            tie_word_embeddings=False,
+        ),
+    ),
+    # Two files: what the compressed weights of one layer share does not lie in one.
+    Model(name="deepseek-v3-bf16-32", dtype="BF16", huge_row=False, files=2, config=_llama(**_DEEPSEEK)),
+    Model(
+        name="deepseek-v3-fp8-32",
+        dtype="BF16",
+        huge_row=False,
+        files=2,
+        block_scales=True,
+        config=_llama(
+            **_DEEPSEEK,
+            quantization_config={
+                "quant_method": "fp8",
+                "fmt": "e4m3",
+                "activation_scheme": "dynamic",
+                "weight_block_size": [128, 128],
+            },
+        ),
+    ),
+    Model(
+        name="glm4-f32-64",
+        dtype="F32",
+        huge_row=False,
+        config=_llama(
+            architectures=["Glm4ForCausalLM"],
+            model_type="glm4",
+            hidden_size=64,
+            intermediate_size=192,
+            num_hidden_layers=1,
+            head_dim=16,
+            tie_word_embeddings=False,
+        ),
+    ),
+    Model(
+        name="olmo2-f32-128",
+        dtype="F32",
+        config=_llama(
+            architectures=["Olmo2ForCausalLM"],
+            model_type="olmo2",
+            hidden_size=128,
+            intermediate_size=128,
+            num_hidden_layers=1,
+            tie_word_embeddings=False,
+        ),
+    ),
+    Model(
+        name="qwen2.5-vl-bf16-128",
+        dtype="BF16",
+        config=_llama(
+            architectures=["Qwen2_5_VLForConditionalGeneration"],
+            model_type="qwen2_5_vl",
+            hidden_size=128,
+            intermediate_size=256,
+            num_hidden_layers=1,
+            tie_word_embeddings=False,
+            vision_config={"model_type": "qwen2_5_vl", "hidden_size": 32, "depth": 1},
+        ),
+    ),
+    Model(
+        name="gemma3-vision-f16-128",
+        dtype="F16",
+        config={
+            "architectures": ["Gemma3ForConditionalGeneration"],
+            "model_type": "gemma3",
+            "tie_word_embeddings": True,
+            "text_config": _gemma3(),
+            "vision_config": {"model_type": "siglip_vision_model", "hidden_size": 32},
+        },
+    ),
+    Model(
+        name="qwen3.5-moe-bf16-64",
+        dtype="BF16",
+        huge_row=False,
+        config=_llama(
+            architectures=["Qwen3_5MoeForCausalLM"],
+            model_type="qwen3_5_moe",
+            hidden_size=128,
+            num_hidden_layers=1,
+            tie_word_embeddings=False,
+            **_MOE,
+        ),
+    ),
+    Model(
+        name="llama4-bf16-64",
+        dtype="BF16",
+        huge_row=False,
+        transposed=True,
+        config=_llama(
+            architectures=["Llama4ForCausalLM"],
+            model_type="llama4_text",
+            hidden_size=128,
+            num_hidden_layers=1,
+            tie_word_embeddings=False,
+            **_MOE,
+        ),
+    ),
 )
 
 
 def shapes_of(model: Model) -> Iterator[tuple[str, tuple[int, ...]]]:
     """Every tensor of the model, in the order of its layers."""
-    config = model.config
-    hidden = config["hidden_size"]
-    yield "model.embed_tokens.weight", (config["vocab_size"], hidden)
-    for layer in range(config["num_hidden_layers"]):
-        prefix = f"model.layers.{layer}."
-        yield prefix + "input_layernorm.weight", (hidden,)
-        yield prefix + "post_attention_layernorm.weight", (hidden,)
-        for name, shape in (*_attention(config), *_feed_forward(config)):
-            yield prefix + name, shape
-    yield "model.norm.weight", (hidden,)
-    if not config["tie_word_embeddings"]:
-        yield "lm_head.weight", (config["vocab_size"], hidden)
-
-
-def _attention(config: dict[str, Any]) -> Iterator[tuple[str, tuple[int, ...]]]:
-    hidden, heads, kv_heads = config["hidden_size"], config["num_attention_heads"], config["num_key_value_heads"]
-    width = config.get("head_dim", hidden // heads)
-    for name, rows in (("q_proj", heads * width), ("k_proj", kv_heads * width), ("v_proj", kv_heads * width)):
-        yield f"self_attn.{name}.weight", (rows, hidden)
-        if config["model_type"] == "qwen2":
-            yield f"self_attn.{name}.bias", (rows,)
-    yield "self_attn.o_proj.weight", (hidden, heads * width)
-    if config["model_type"] == "qwen3_moe":
-        yield "self_attn.q_norm.weight", (width,)
-        yield "self_attn.k_norm.weight", (width,)
-
-
-def _feed_forward(config: dict[str, Any]) -> Iterator[tuple[str, tuple[int, ...]]]:
-    hidden, inner = config["hidden_size"], config["intermediate_size"]
-    if config["model_type"] == "mixtral":
-        yield "block_sparse_moe.gate.weight", (config["num_local_experts"], hidden)
-        for expert in range(config["num_local_experts"]):
-            prefix = f"block_sparse_moe.experts.{expert}."
-            yield from ((prefix + "w1.weight", (inner, hidden)), (prefix + "w2.weight", (hidden, inner)))
-            yield prefix + "w3.weight", (inner, hidden)
-        return
-    prefixes = ["mlp."]
-    if config["model_type"] == "qwen3_moe":
-        yield "mlp.gate.weight", (config["num_experts"], hidden)
-        prefixes = [f"mlp.experts.{expert}." for expert in range(config["num_experts"])]
-    for prefix in prefixes:
-        yield prefix + "gate_proj.weight", (inner, hidden)
-        yield prefix + "up_proj.weight", (inner, hidden)
-        yield prefix + "down_proj.weight", (hidden, inner)
+    return tensors_of(model.config)
 
 
 def write_model(model: Model, directory: Path) -> None:
@@ -156,7 +285,12 @@ def write_model(model: Model, directory: Path) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     dtype = {"BF16": "bfloat16", "F16": "float16", "F32": "float32"}[model.dtype]
     (directory / "config.json").write_text(json.dumps({**model.config, "torch_dtype": dtype}, indent=2))
-    tensors = {name: (shape, tensor_bytes(model, name, shape)) for name, shape in shapes_of(model)}
+    tensors = {}
+    for name, shape in shapes_of(model):
+        if model.block_scales and name.endswith("_proj.weight"):
+            tensors.update(_in_blocks(model, name, shape))
+        else:
+            tensors[name] = (model.dtype, shape, tensor_bytes(model, name, shape))
     names = list(tensors)
     share = -(-len(names) // model.files)
     weight_map = {}
@@ -166,10 +300,28 @@ def write_model(model: Model, directory: Path) -> None:
             file = f"model-{number + 1:05}-of-{model.files:05}.safetensors"
         part = names[number * share : (number + 1) * share]
         weight_map.update(dict.fromkeys(part, file))
-        write_safetensors(directory / file, {name: (model.dtype, *tensors[name]) for name in part})
+        write_safetensors(directory / file, {name: tensors[name] for name in part})
     if model.files > 1:
         index = {"metadata": {}, "weight_map": weight_map}
         (directory / "model.safetensors.index.json").write_text(json.dumps(index))
+
+
+def _in_blocks(model: Model, name: str, shape: tuple[int, ...]) -> dict[str, tuple[str, tuple[int, ...], bytes]]:
+    """A weight of every number that FP8 has, and a scale from 2^-9 to 2^-3 for each square of 128 by 128."""
+    # 0x7F and 0xFF are not numbers.
+    numbers = bytes(
+        byte if byte & 0x7F != 0x7F else byte - 1 for byte in _stream(f"{model.name}/{name}", math.prod(shape))
+    )
+    blocks = (-(-shape[0] // 128), -(-shape[1] // 128))
+    scale = name + "_scale_inv"
+    plain = Model(name=model.name, dtype="F32", config={}, hard_rows=False)
+    scales = bytearray(tensor_bytes(plain, scale, blocks))
+    scales[3::4] = bytes(byte & 0x7F for byte in scales[3::4])
+    return {name: ("F8_E4M3", shape, numbers), scale: ("F32", blocks, bytes(scales))}
+
+
+def _stream(seed: str, count: int) -> bytes:
+    return hashlib.shake_256(seed.encode()).digest(count)
 
 
 def write_safetensors(path: Path, tensors: dict[str, tuple[str, tuple[int, ...], bytes]]) -> None:
@@ -194,10 +346,10 @@ def tensor_bytes(model: Model, name: str, shape: tuple[int, ...]) -> bytes:
     exponents = hashlib.shake_256(f"{model.name}/{name}/exponent".encode()).digest(count)
     keep = 1 << bits - 1 | (1 << fraction) - 1
     numbers = [r & keep | (bias - 9 + e % 7) << fraction for r, e in zip(raw, exponents, strict=True)]
-    if model.hard_rows and len(shape) == 2:
+    if model.hard_rows and len(shape) in {2, 3}:
+        columns = shape[-1]
         for row, make in enumerate(_HARD_ROWS):
-            if row < shape[0]:
-                columns = shape[1]
+            if row < shape[-2] and (model.huge_row or make is not _huge):
                 numbers[row * columns : (row + 1) * columns] = [
                     make(numbers[row * columns + i], i, bits, fraction, bias) for i in range(columns)
                 ]
@@ -236,4 +388,14 @@ def _one(number: int, i: int, bits: int, fraction: int, bias: int) -> int:
     return number if i % 32 == 7 else 0
 
 
-_HARD_ROWS = (_zero, _tiny, _huge, _ties, _one)
+def _halfway(number: int, i: int, bits: int, fraction: int, bias: int) -> int:
+    """Quarters up to 6, of which 6 is there: what lies between two numbers of FP4, and those numbers, exactly."""
+    quarters = 24 if i % 16 == 0 else number % 25
+    if quarters == 0:
+        return 0
+    size = quarters.bit_length() - 1
+    sign = number >> bits - 1 << bits - 1
+    return sign | (bias - 2 + size) << fraction | (quarters << fraction - size) & (1 << fraction) - 1
+
+
+_HARD_ROWS = (_zero, _tiny, _huge, _ties, _one, _halfway)
