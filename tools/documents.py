@@ -188,6 +188,8 @@ def _struct_in(hint: Any) -> type[msgspec.Struct] | None:
 
 def _type_name(hint: Any) -> str:
     text = str(hint)
+    if "ColumnCount" in text or "int | str" in text:
+        return "integer or string"
     if "StatusWords" in text:
         return "string or list of strings"
     if "UploadedFile" in text:

@@ -60,6 +60,7 @@ class InvalidRequest(ServiceError):
             hint=hint,
         )
         self.field = field
+        self.why = why
 
 
 class MalformedJSON(ServiceError):

@@ -10,6 +10,12 @@ from typing import Any
 from tests.golden.synthetic import write_safetensors
 
 UP = "model.layers.0.mlp.up_proj.weight"
+#: Two layers of four linear weights.
+LAYERS = [
+    f"model.layers.{layer}.{part}.weight"
+    for layer in range(2)
+    for part in ("self_attn.q_proj", "self_attn.o_proj", "mlp.up_proj", "mlp.down_proj")
+]
 _ONE = 0x3F80  # of bf16
 _NAN = 0x7FC0
 
@@ -36,6 +42,7 @@ def write_all(bucket: Path) -> None:
     write_tiny(bucket / "tiny")
     write_tiny(bucket / "compressed", quantization_config={"quant_method": "gptq", "bits": 4})
     write_directory(bucket / "no-linear", {})
+    write_directory(bucket / "layers", dict.fromkeys(LAYERS, ("BF16", (32, 128), _numbers(32 * 128))))
     numbers = bytearray(_numbers(32 * 128))
     numbers[-2:] = struct.pack("<H", _NAN)
     write_directory(bucket / "nan", {UP: ("BF16", (32, 128), bytes(numbers))})

@@ -27,7 +27,7 @@ from msgspec.inspect import (
 
 from modelpress.api.action import Action
 from modelpress.api.actions import ACTIONS, V1_ROUTES
-from modelpress.api.wire import NameText, StatusWords, Whole
+from modelpress.api.wire import ColumnCount, NameText, StatusWords, Whole
 from modelpress.conformance.checks import CHECKS
 from modelpress.conformance.field import Field, Mark
 from modelpress.conformance.table import ActionTable
@@ -44,7 +44,12 @@ _KINDS: dict[type[Type], set[str]] = {
     DictType: {"object"},
     DataclassType: {"file"},
 }
-_CUSTOM = {Whole: {"integer"}, NameText: {"string"}, StatusWords: {"string or strings"}}
+_CUSTOM = {
+    Whole: {"integer"},
+    NameText: {"string"},
+    StatusWords: {"string or strings"},
+    ColumnCount: {"integer or string"},
+}
 
 
 def plain(kind: Type) -> list[Type]:
@@ -63,6 +68,8 @@ def kinds(types: list[Type]) -> set[str]:
         return {"string or strings"}
     if lists:
         return {"list"} if isinstance(plain(lists[0].item_type)[0], StructType) else {"strings"}
+    if {type(one) for one in types} == {IntType, StrType}:
+        return {"integer or string"}
     (one,) = types
     return _CUSTOM[one.cls] if isinstance(one, CustomType) else _KINDS[type(one)]
 

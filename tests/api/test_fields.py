@@ -22,7 +22,7 @@ from msgspec.inspect import (
 )
 
 from modelpress.api.actions import ACTIONS, V1_ROUTES
-from modelpress.api.wire import NameText, StatusWords, Whole
+from modelpress.api.wire import ColumnCount, NameText, StatusWords, Whole
 from tests.api.server import Account
 
 FORMS = {f"/v2/model?Action={name}": action for name, action in ACTIONS.items()} | V1_ROUTES
@@ -37,7 +37,18 @@ BODIES: dict[str, dict[str, Any]] = {
         "description": "d",
         "clientToken": "t",
         "tags": [{"tagKey": "team", "tagValue": "search"}],
-        "config": {"strategy": "Quantization", "weight": "W8A16C16", "quantConf": "wint8"},
+        "config": {
+            "strategy": "Quantization",
+            "weight": "W8A16C16",
+            "quantConf": "wint8",
+            "outputFormat": "safetensors",
+            "groupSize": 32,
+            "symmetric": False,
+            "scaleSearch": "mse",
+            "targets": ["*"],
+            "ignore": ["layers.0.*"],
+            "overrides": [{"targets": ["down_proj"], "weight": "W4A16C16", "groupSize": "channel", "symmetric": True}],
+        },
     },
     "DescribeModelCompTask": {"modelCompTaskId": "amva-x"},
     "DescribeModelCompTasks": {
@@ -97,7 +108,14 @@ BODIES: dict[str, dict[str, Any]] = {
 
 Path = tuple[str, ...]
 #: The one type of JSON's that a field takes; a list or object that is empty or of others is wrong all the same.
-_AS_JSON: dict[type, str] = {StrType: "str", BoolType: "bool", Whole: "int", NameText: "str", StatusWords: "str"}
+_AS_JSON: dict[type, str] = {
+    StrType: "str",
+    BoolType: "bool",
+    Whole: "int",
+    NameText: "str",
+    StatusWords: "str",
+    ColumnCount: "int",
+}
 
 
 def fields_of(kind: Type, place: Path = ()) -> Iterator[tuple[Path, Field, Type]]:
@@ -188,6 +206,21 @@ def test_a_text_that_is_too_long_is_named_and_not_quoted(
         ("CreateModelCompTask", "config.weight", "W3A16"),
         ("CreateModelCompTask", "config.quantConf", "wint4"),
         ("CreateModelCompTask", "config.quantConf", "wint3"),
+        ("CreateModelCompTask", "config.outputFormat", "onnx"),
+        ("CreateModelCompTask", "config.groupSize", 0),
+        ("CreateModelCompTask", "config.groupSize", 1.5),
+        ("CreateModelCompTask", "config.groupSize", "row"),
+        ("CreateModelCompTask", "config.groupSize", 10**30),
+        ("CreateModelCompTask", "config.scaleSearch", "best"),
+        ("CreateModelCompTask", "config.targets", ["re:.*"]),
+        ("CreateModelCompTask", "config.targets", "down_proj"),
+        ("CreateModelCompTask", "config.ignore", ["x" * 201]),
+        ("CreateModelCompTask", "config.ignore", ["["]),
+        ("CreateModelCompTask", "config.overrides", [{"weight": "W8A16"}]),
+        ("CreateModelCompTask", "config.overrides", [{"targets": [], "weight": "W8A16"}]),
+        ("CreateModelCompTask", "config.overrides", [{"targets": ["a"]}]),
+        ("CreateModelCompTask", "config.overrides", [{"targets": ["a"], "weight": "W9A16"}]),
+        ("CreateModelCompTask", "config.overrides", [{"targets": ["a"], "groupSize": True}]),
         ("CreateModelCompTask", "name", "  \u3000"),
         ("CreateModelCompTask", "name", "a\nb"),
         ("CreateModelCompTask", "name", "a\x1b[31m"),

@@ -120,7 +120,7 @@ def _with_token(request: wire.Repeatable, query: str) -> wire.Request:
 
 
 def _read(kind: type[Any], value: Any) -> Any:
-    if kind in (wire.NameText, wire.StatusWords):
+    if kind in (wire.NameText, wire.StatusWords, wire.ColumnCount):
         return kind.parse(value)
     assert kind is wire.Whole, f"no form has a {kind}"
     if isinstance(value, bool) or not isinstance(value, int | float) or int(value) != value:

@@ -20,7 +20,7 @@ from modelpress.domain.task_filter import (
     make_strategy,
     make_tags,
 )
-from modelpress.domain.wish import Wish, make_recipe
+from modelpress.domain.wish import OverrideWish, Wish, make_recipe
 from modelpress.errors import NoSuchModel
 from modelpress.service.services import Services
 from modelpress.service.tasks import TaskRequest
@@ -32,8 +32,7 @@ _DEFAULT_LINES = 100
 
 
 def _create_task(services: Services, caller: Caller, request: wire.CreateTask) -> str:
-    config = request.config
-    recipe = make_recipe(Wish(strategy=config.strategy, weight=config.weight, quant_conf=config.quant_conf))
+    recipe = make_recipe(_wish(request.config))
     task = services.tasks.create(
         caller,
         TaskRequest(
@@ -47,6 +46,29 @@ def _create_task(services: Services, caller: Caller, request: wire.CreateTask) -
         ),
     )
     return task.id
+
+
+def _wish(config: wire.Config) -> Wish:
+    return Wish(
+        strategy=config.strategy,
+        weight=config.weight,
+        quant_conf=config.quant_conf,
+        output_format=config.output_format,
+        group_size=config.group_size.size if config.group_size else None,
+        symmetric=config.symmetric,
+        scale_search=config.scale_search,
+        targets=config.targets or (),
+        ignore=config.ignore or (),
+        overrides=[
+            OverrideWish(
+                targets=override.targets,
+                weight=override.weight,
+                group_size=override.group_size.size if override.group_size else None,
+                symmetric=override.symmetric,
+            )
+            for override in config.overrides or ()
+        ],
+    )
 
 
 def _describe_task(services: Services, caller: Caller, request: wire.TaskId) -> result.TaskDetail:

@@ -8,6 +8,8 @@ from typing import Annotated, Any
 from msgspec import Meta, Struct, field
 
 from modelpress.api.multipart import UploadedFile
+from modelpress.domain.pattern import LONGEST_PATTERN
+from modelpress.domain.recipe import GroupSize
 
 LONGEST_NAME_CHARACTERS = 64
 
@@ -54,6 +56,27 @@ class StatusWords:
         if any(len(word) > LONGEST_NAME_CHARACTERS for word in words):
             raise ValueError(f"Expected at most {LONGEST_NAME_CHARACTERS} characters")
         return cls(tuple(filter(None, words)))
+
+
+class ColumnCount:
+    """Columns that share a scale: a whole number, or "channel" for whole rows."""
+
+    __slots__ = ("size",)
+
+    def __init__(self, size: GroupSize) -> None:
+        self.size = size
+
+    @classmethod
+    def parse(cls, value: Any) -> ColumnCount:
+        """What was written; 128.0 is 128.
+
+        Raises: ValueError saying what is wrong.
+        """
+        if isinstance(value, str) and value.strip().lower() == "channel":
+            return cls("channel")
+        if isinstance(value, bool) or not isinstance(value, int | float) or int(value) != value:
+            raise ValueError("Expected a whole number or 'channel'")
+        return cls(int(value))
 
 
 Name = Annotated[NameText, Meta(description="1 to 64 characters, no control characters")]
@@ -118,12 +141,42 @@ class ListTasks(PageForm, frozen=True, kw_only=True):
     tags: Annotated[tuple[Tag, ...] | None, Meta(description="only tasks with all of these tags")] = None
 
 
+#: Names of modules, with wildcards.
+Patterns = tuple[Annotated[str, Meta(max_length=LONGEST_PATTERN)], ...]
+
+
+class OverrideForm(Request, frozen=True, kw_only=True):
+    """What holds instead for some modules (ours)."""
+
+    targets: Annotated[Patterns, Meta(description="patterns of the modules it is for; the first override that fits")]
+    weight: Annotated[Word | None, Meta(description="their scheme, or none: they stay as they are")] = None
+    group_size: Annotated[ColumnCount | None, Meta(description="as config.groupSize")] = None
+    symmetric: Annotated[bool | None, Meta(description="as config.symmetric")] = None
+
+
 class Config(Request, frozen=True, kw_only=True):
-    """The ``config`` of a task."""
+    """The ``config`` of a task; what lies below quantConf is ours."""
 
     strategy: Annotated[Word, Meta(description="Quantization")]
     weight: Annotated[Word | None, Meta(description="the scheme, see above")] = None
     quant_conf: Annotated[Word | None, Meta(description="the scheme by its older name, instead of weight")] = None
+    output_format: Annotated[
+        Word | None, Meta(description="safetensors, or gguf for llama.cpp; what the scheme needs where absent")
+    ] = None
+    group_size: Annotated[
+        ColumnCount | None, Meta(description='columns that share a scale, or "channel"; by scheme where absent')
+    ] = None
+    symmetric: Annotated[bool | None, Meta(description="whether zero lies amid the numbers; true where absent")] = None
+    scale_search: Annotated[
+        Word | None, Meta(description="max where absent; mse seeks the scale of the least squared error")
+    ] = None
+    targets: Annotated[
+        Patterns | None, Meta(description="patterns of the modules to compress; all linear layers where absent")
+    ] = None
+    ignore: Annotated[Patterns | None, Meta(description="patterns of modules that stay as they are")] = None
+    overrides: Annotated[tuple[OverrideForm, ...] | None, Meta(description="what holds instead for some modules")] = (
+        None
+    )
 
 
 class CreateTask(Repeatable, frozen=True, kw_only=True):

@@ -19,9 +19,9 @@ import typer
 from modelpress.cli import option
 from modelpress.cli.output import print_facts, print_json, say, size_text
 from modelpress.cli.progress import Bars
-from modelpress.domain.recipe import GroupSize
+from modelpress.cli.wish import read_wish, wished_recipe
+from modelpress.domain.recipe import Recipe
 from modelpress.domain.task import Progress, Statistics
-from modelpress.domain.wish import Wish, make_recipe
 from modelpress.errors import BadSource, QualityGate, SettingsError, Unsupported
 
 if TYPE_CHECKING:
@@ -37,21 +37,51 @@ def compress(
         Path, typer.Argument(metavar="SRC", help="Hugging Face model directory, or a GGUF file.", show_default=False)
     ],
     destination: Annotated[
-        Path,
-        typer.Argument(metavar="DST", help="Directory to make; it must not exist, or be empty.", show_default=False),
-    ],
-    weight: option.Weight,
-    group_size: Annotated[
-        str | None,
-        typer.Option("--group-size", metavar="N|channel", help="Columns that share a scale.", show_default="by scheme"),
+        Path | None,
+        typer.Argument(
+            metavar="DST",
+            help="Directory to make; it must not exist, or be empty. Not needed with --plan.",
+            show_default=False,
+        ),
     ] = None,
+    *,
+    weight: option.Weight,
+    output_format: option.Format = None,
+    group_size: option.GroupSize = None,
+    asymmetric: option.Asymmetric = False,
+    scale_search: option.ScaleSearch = None,
+    targets: option.Targets = None,
+    ignore: option.Ignore = None,
+    overrides: option.Overrides = None,
+    dry: Annotated[bool, typer.Option("--plan", help="Show what would be done; nothing is read or written.")] = False,
     threads: Annotated[
         int | None, typer.Option("--threads", min=1, help="Threads to work with.", show_default="one for each core")
     ] = None,
     as_json: option.AsJson = False,
 ) -> None:
     """Compress a model directory, with no server. Interrupted, the same command goes on where it was."""
-    recipe = make_recipe(Wish(strategy="Quantization", weight=weight, group_size=_parse_group_size(group_size)))
+    wish = read_wish(
+        weight=weight,
+        output_format=output_format,
+        group_size=group_size,
+        asymmetric=asymmetric,
+        scale_search=scale_search,
+        targets=targets,
+        ignore=ignore,
+        overrides=overrides,
+    )
+    recipe = wished_recipe(wish)
+    if dry:
+        from modelpress.cli.plan import print_plan
+
+        print_plan(source, recipe, as_json=as_json)
+    elif destination is None:
+        raise typer.BadParameter("required unless --plan is given", param_hint="'DST'")
+    else:
+        _compress(source, destination, recipe=recipe, threads=threads, as_json=as_json)
+
+
+def _compress(source: Path, destination: Path, *, recipe: Recipe, threads: int | None, as_json: bool) -> None:
     target = Path(os.path.realpath(destination))
     if not _is_unsealed(target):
         _refuse_taken(target)
@@ -69,16 +99,6 @@ def compress(
         measured = _carry_out(plan, folder, staging=staging, threads=threads)
         _publish(staging, target)
     _print_result(plan, measured, destination=destination, as_json=as_json)
-
-
-def _parse_group_size(text: str | None) -> GroupSize:
-    if text is None:
-        return None
-    if text == "channel":
-        return "channel"
-    if not text.isdecimal() or int(text) < 1:
-        raise typer.BadParameter(f"{text!r} is neither a number of columns nor 'channel'", param_hint="'--group-size'")
-    return int(text)
 
 
 def _is_unsealed(target: Path) -> bool:

@@ -46,6 +46,53 @@ Weight = Annotated[
         "--weight", callback=_scheme_name, metavar="SCHEME", help=f"What the weights become: {_SCHEME_NAMES}."
     ),
 ]
+Format = Annotated[
+    str | None,
+    typer.Option(
+        "--format", metavar="FORMAT", help="safetensors, or gguf for llama.cpp.", show_default="what the scheme needs"
+    ),
+]
+GroupSize = Annotated[
+    str | None,
+    typer.Option("--group-size", metavar="N|channel", help="Columns that share a scale.", show_default="by scheme"),
+]
+Asymmetric = Annotated[
+    bool, typer.Option("--asymmetric", help="Fit the numbers to each group's own least and largest weight.")
+]
+ScaleSearch = Annotated[
+    str | None,
+    typer.Option(
+        "--scale-search",
+        metavar="max|mse",
+        help="How scales are found: mse seeks the least squared error.",
+        show_default="max",
+    ),
+]
+Targets = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--target",
+        metavar="PATTERN",
+        help="Compress only these modules, such as 'mlp.*'; may be repeated.",
+        show_default="all linear layers",
+    ),
+]
+Ignore = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--ignore", metavar="PATTERN", help="Leave these modules as they are; may be repeated.", show_default="none"
+    ),
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--override",
+        metavar="PATTERN=SCHEME",
+        help="What these modules become instead: 'down_proj=W8A16C16', 'down_proj=W4A16C16,32' with a group size, "
+        "'o_proj=none' to keep them. The first that fits holds; may be repeated.",
+        show_default="none",
+    ),
+]
 Reverse = Annotated[bool, typer.Option("--reverse", help="Newest first.")]
 Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Show at most this many.", show_default="all")]
 

@@ -11,6 +11,7 @@ from modelpress.cli import option
 from modelpress.cli.connection import Session, connected
 from modelpress.cli.output import print_facts, print_json, print_table, say, size_text, time_text
 from modelpress.cli.waiting import follow, log_lines, refuse_failed
+from modelpress.cli.wish import config_of, config_text, read_wish
 
 app = typer.Typer(
     help="Compression tasks: create, follow, list, stop, retry, delete; their logs.", no_args_is_help=True
@@ -48,6 +49,13 @@ def create(
     session: Session,
     model: Annotated[str, typer.Option("--model", metavar="ID", help="The model version to compress (amv-…).")],
     weight: option.Weight,
+    output_format: option.Format = None,
+    group_size: option.GroupSize = None,
+    asymmetric: option.Asymmetric = False,
+    scale_search: option.ScaleSearch = None,
+    targets: option.Targets = None,
+    ignore: option.Ignore = None,
+    overrides: option.Overrides = None,
     set_id: Annotated[
         str | None,
         typer.Option("--set", metavar="ID", help="Set of the result (am-…).", show_default="the source's own"),
@@ -61,6 +69,16 @@ def create(
     as_json: option.AsJson = False,
 ) -> None:
     """Create a compression task."""
+    wish = read_wish(
+        weight=weight,
+        output_format=output_format,
+        group_size=group_size,
+        asymmetric=asymmetric,
+        scale_search=scale_search,
+        targets=targets,
+        ignore=ignore,
+        overrides=overrides,
+    )
     source = session.call("DescribeModel", {"modelId": model})
     if source["sourceInfo"]["sourceType"] == "PlatformPreset" and set_id is None:
         raise typer.BadParameter(f"{model} is shared by another account: name a set of yours", param_hint="'--set'")
@@ -69,7 +87,7 @@ def create(
         "description": description,
         "sourceModelId": model,
         "modelSetId": set_id or source["modelSetId"],
-        "config": {"strategy": "Quantization", "weight": weight},
+        "config": config_of(wish),
         "tags": list(map(_tag, tags or ())),
     }
     _tell_made(session, session.call("CreateModelCompTask", body), wait=wait, as_json=as_json)
@@ -235,6 +253,7 @@ def _facts(detail: dict[str, Any]) -> dict[str, str]:
         "status": detail["status"],
         "reason": detail.get("failedReason", ""),
         "weight": detail["config"]["weight"],
+        "options": config_text(detail["config"]),
         "done": f"{detail['progress']} %",
         "queue": f"place {detail['queuePosition']}" if "queuePosition" in detail else "",
         "tags": ", ".join(f"{tag['tagKey']}={tag['tagValue']}" for tag in detail.get("tags", ())),

@@ -9,6 +9,7 @@ from modelpress.conformance.export_check import EXPORT_CHECKS
 from modelpress.conformance.filter_check import FILTER_CHECKS
 from modelpress.conformance.form_check import answer_check, request_checks
 from modelpress.conformance.model_check import MODEL_CHECKS
+from modelpress.conformance.option_check import OPTION_CHECKS
 from modelpress.conformance.system_check import SYSTEM_CHECKS
 from modelpress.conformance.tables import TABLES
 from modelpress.conformance.task_check import TASK_CHECKS
@@ -24,6 +25,7 @@ CHECKS = (
     *EXPORT_CHECKS,
     *CONFIGURATION_CHECKS,
     *TASK_CHECKS,
+    *OPTION_CHECKS,
     *FILTER_CHECKS,
     *(made for table in _OFFERED for made in request_checks(table)),
     *(answer_check(table) for table in _OFFERED if table.answer),

@@ -9,7 +9,17 @@ from enum import StrEnum
 from typing import Any, Literal
 
 Kind = Literal[
-    "string", "time", "integer", "number", "boolean", "object", "strings", "list", "string or strings", "file"
+    "string",
+    "time",
+    "integer",
+    "number",
+    "boolean",
+    "object",
+    "strings",
+    "list",
+    "string or strings",
+    "file",
+    "integer or string",
 ]
 
 #: ISO 8601 as the newest page has it: whole seconds and an offset.
@@ -25,6 +35,7 @@ _IS: Mapping[Kind, Callable[[Any], bool]] = {
     "strings": lambda value: isinstance(value, list) and all(isinstance(item, str) for item in value),
     "list": lambda value: isinstance(value, list) and all(isinstance(item, dict) for item in value),
     "file": lambda value: False,  # of requests alone
+    "integer or string": lambda value: _IS["integer"](value) or _IS["string"](value),
     "string or strings": lambda value: _IS["string"](value) or _IS["strings"](value),
 }
 

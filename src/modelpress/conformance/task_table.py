@@ -12,6 +12,17 @@ WEIGHTS = ("INT8-PTQ", "W8A16C16", "W4A16C16")
 
 _PASSING = "only while a task is being worked on, too short here to be met for sure"
 
+_HOW = (ours("groupSize", "integer or string"), ours("symmetric", "boolean"))
+_OPTIONS = within(
+    "config",
+    (
+        *_HOW,
+        *(ours("scaleSearch"), ours("targets", "strings"), ours("ignore", "strings")),
+        ours("overrides[]", "list"),
+        *within("overrides[]", (ours("targets", "strings", always=True), *_HOW)),
+    ),
+)
+
 _ITEM = (
     always("id"),
     always("name"),
@@ -24,6 +35,9 @@ _ITEM = (
     sometimes("config.strategy", words=STRATEGIES),
     ours("config.weight", always=True),
     sometimes("config.quantConf"),
+    *_OPTIONS,
+    ours("config.outputFormat", unchecked="only where gguf is asked for"),
+    ours("config.overrides[].weight", always=True),
     always("createTime", "time"),
     sometimes("finishTime", "time"),
     ours("progress", "integer", always=True),
@@ -105,6 +119,9 @@ TASK_TABLES = (
             always("config.strategy", words=STRATEGIES),
             sometimes("config.weight", words=WEIGHTS),
             ours("config.quantConf"),
+            *_OPTIONS,
+            ours("config.outputFormat"),
+            ours("config.overrides[].weight"),
             # No table has it; the table of error codes says what a second use means.
             sometimes("clientToken"),
             *_TAGS,

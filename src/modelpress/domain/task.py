@@ -107,8 +107,8 @@ class TaskSummary(NamedTuple):
     name: str
     description: str
     status: str
-    strategy: str
-    scheme: str
+    #: As JSON.
+    recipe: str
     source_model_id: str
     output_model_id: str
     percent: int
@@ -160,8 +160,7 @@ class Task:
             name=self.name,
             description=self.description,
             status=self.status.value,
-            strategy=self.recipe.strategy.value,
-            scheme=self.recipe.scheme.name,
+            recipe=json.dumps(self.recipe.as_json()),
             source_model_id=self.source_model_id,
             output_model_id=self.output_model_id,
             percent=self.percent,

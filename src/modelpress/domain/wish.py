@@ -13,7 +13,8 @@ from modelpress.errors import InvalidRequest
 MOST_OVERRIDES = 64
 #: No row of a weight has more columns; it also keeps a number that is written out short.
 LARGEST_GROUP = 2**24
-_NONE = "none"
+#: In the place of a scheme: what it is said of stays as it is.
+KEPT = "none"
 _OUTPUT_FORMATS: dict[str, OutputFormat] = {"safetensors": "compressed-tensors", "gguf": "gguf"}
 
 
@@ -161,7 +162,7 @@ def _override(wish: OverrideWish, recipe: Recipe, field: str) -> Override:
     targets = check_patterns(wish.targets, field=f"{field}.targets")
     if not targets:
         raise InvalidRequest(f"{field}.targets", "required: which modules it is for")
-    if wish.weight and wish.weight.strip().lower() == _NONE:
+    if wish.weight and wish.weight.strip().lower() == KEPT:
         if wish.group_size is not None or wish.symmetric is not None:
             raise InvalidRequest(f"{field}.weight", "'none' keeps the modules as they are, so nothing else can be said")
         return Override(targets=targets, keep=True)

@@ -63,14 +63,13 @@ def _microseconds(column: ColumnElement[Any], name: str) -> Label[int]:
     return type_coerce(column, BigInteger).label(name)
 
 
-#: In the order of the domain's TaskSummary. Tags as they are stored.
+#: In the order of the domain's TaskSummary. Recipe and tags as they are stored.
 _SHOWN = (
     task.c.id,
     task.c.name,
     task.c.description,
     task.c.status,
-    task.c.strategy,
-    task.c.scheme,
+    cast(task.c.recipe, Text).label("recipe"),
     task.c.source_model_id,
     task.c.output_model_id,
     task.c.percent,

@@ -27,6 +27,8 @@ class Plan:
     """What compressing one checkpoint by one recipe will write. Sizes are of all files, in bytes."""
 
     recipe: Recipe
+    #: What was decided of each of the source's tensors.
+    decision: Decision
     shards: tuple[PlannedShard, ...]
     side_files: tuple[SideFile, ...]
     #: config.json, modelpress.json, the index of several shards, and what is made of a source's other forms.
@@ -69,6 +71,7 @@ def make_plan(checkpoint: Checkpoint, recipe: Recipe) -> Plan:
     documents = (*output.documents, report_document(recipe, group_size=group_size, notes=notes))
     return Plan(
         recipe=recipe,
+        decision=decision,
         shards=output.shards,
         side_files=output.side_files,
         documents=documents,

@@ -171,7 +171,8 @@ def test_a_directory_that_is_no_model_is_refused_before_anything_is_written(cli:
     outcome = cli("compress", empty, "out", "--weight", "W4A16C16")
     assert (outcome.code, outcome.out) == (1, "")
     assert outcome.err == (
-        "error: not a model directory: it has no config.json\nhint: give the directory that holds config.json\n"
+        "error: not a model directory: it has no config.json\n"
+        "hint: give the directory that holds config.json, or a GGUF file\n"
     )
     assert os.listdir() == ["empty"]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import socket
 
 import pytest
@@ -234,3 +235,14 @@ def test_list_is_narrowed_by_status_scheme_name_set_tag_and_time(
     wrong = cli("task", "list", "--since", "yesterday")
     assert wrong.code == 2
     assert "is not a time like 2026-01-31" in wrong.err
+
+
+def test_options_of_a_task_are_told_as_they_are_written_on_the_command_line(
+    cli: Cli, server: RunningServer, imported: str
+) -> None:
+    options = (
+        "--group-size 64 --asymmetric --scale-search mse --target 'mlp.*' --ignore 'layers.0.*' "
+        "--override down_proj=W8A16C16 --override 'gate_proj,u*_proj=W4A16C16,32,symmetric'"
+    )
+    made = cli("task", "create", "--model", imported, "--weight", "W4A16", *shlex.split(options)).out.strip()
+    assert f"options      {options}\n" in cli("task", "show", made).out
