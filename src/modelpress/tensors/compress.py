@@ -7,24 +7,19 @@ thread, and the bytes are the same for any number of threads.
 from __future__ import annotations
 
 import os
-from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from contextlib import closing
 from pathlib import Path
 
 from modelpress.domain.task import Progress
 from modelpress.tensors.checkpoint import SideFile
+from modelpress.tensors.crew import Crew
 from modelpress.tensors.folder import Folder, PlannedFolder
-from modelpress.tensors.piece import PIECE_BYTES, Piece, carry_out, pieces_of
+from modelpress.tensors.piece import PIECE_BYTES, Piece
 from modelpress.tensors.plan import Plan
-from modelpress.tensors.rows import Workbench
 from modelpress.tensors.shard import PlannedShard
 from modelpress.tensors.staging import check_space, missing_shards, prepare
 from modelpress.tensors.writer import NewFile, sync_directory, write_file
-
-#: Pieces handed out for each thread, so that none waits while the calling thread reports.
-_HANDED_OUT = 2
 
 
 def compress(
@@ -36,7 +31,7 @@ def compress(
     takes it away after publishing. ``report`` is called in the calling thread after each piece, and may raise to stop:
     the exception comes through, whole shards stay, nothing half-written does.
 
-    Bound:  memory is one piece and its result a thread (8 MiB, or one row if that is larger), whatever the model.
+    Bound:  memory is one piece and its result a thread (2 MiB, or one row if that is larger), whatever the model.
     Raises: BadSource for a source that lies or holds NaN or infinity; DiskFull; Unsupported if ``destination`` holds
             files that are not modelpress's own.
     """
@@ -47,25 +42,15 @@ def compress(
     count = threads or os.cpu_count() or 1
     counter = _Counter(plan, missing, report)
     counter.tell()
-    with ThreadPoolExecutor(max_workers=count, thread_name_prefix="compress") as executor:
-        crew = _Crew(executor=executor, handed_out=_HANDED_OUT * count, bench=Workbench())
-        for shard in missing:
-            _write_shard(shard, source, destination / shard.name, crew=crew, counter=counter)
+    with closing(Crew(missing, source, destination, threads=count).run()) as crew:
+        for done in crew:
+            counter.add(done)
     for side_file in plan.side_files:
         _copy_side_file(side_file, source, destination)
     for document in plan.documents:
         write_file(destination / document.name, document.content)
     sync_directory(destination)
     return len(plan.shards) - len(missing)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Crew:
-    """The threads, how many pieces they are given at a time, and their buffers."""
-
-    executor: Executor
-    handed_out: int
-    bench: Workbench
 
 
 class _Counter:
@@ -77,12 +62,11 @@ class _Counter:
         self._done = self._total - sum(step.rows.stored_bytes for shard in missing for step in shard.steps)
         self._shards_done = len(plan.shards) - len(missing)
 
-    def piece_done(self, piece: Piece) -> None:
-        self._done += piece.source_bytes
-        self.tell()
-
-    def shard_done(self) -> None:
-        self._shards_done += 1
+    def add(self, done: Piece | PlannedShard) -> None:
+        if isinstance(done, Piece):
+            self._done += done.source_bytes
+        else:
+            self._shards_done += 1
         self.tell()
 
     def tell(self) -> None:
@@ -95,34 +79,6 @@ class _Counter:
                 shards_done=self._shards_done,
             )
         )
-
-
-def _write_shard(shard: PlannedShard, folder: PlannedFolder, path: Path, *, crew: _Crew, counter: _Counter) -> None:
-    waiting: deque[tuple[Piece, Future[None]]] = deque()
-
-    def collect() -> None:
-        piece, future = waiting.popleft()
-        future.result()
-        counter.piece_done(piece)
-
-    with NewFile(path, size_bytes=shard.size_bytes) as new:
-        new.write_at(0, shard.header)
-        try:
-            for piece in pieces_of(shard):
-                waiting.append((piece, crew.executor.submit(carry_out, piece, shard, folder, new, crew.bench)))
-                if len(waiting) == crew.handed_out:
-                    collect()
-            while waiting:
-                collect()
-        finally:
-            # The file must outlive the pieces that write to it: its descriptor may be another file's a moment later.
-            futures = [future for _, future in waiting]
-            for future in futures:
-                future.cancel()
-            wait(futures)
-        folder.check()
-        new.commit()
-    counter.shard_done()
 
 
 def _copy_side_file(side_file: SideFile, folder: PlannedFolder, destination: Path) -> None:

@@ -17,6 +17,12 @@ _DESCRIPTORS = "/proc/self/fd"
 _HANDLE = getattr(os, "O_PATH", None) if os.path.isdir(_DESCRIPTORS) else None
 # O_NONBLOCK: opening a pipe must not wait for a writer; it means nothing to a regular file.
 _READING = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
+#: How far ahead of what is read the disk is told what will be: several reads of several threads. Most systems read
+#: 128 kB ahead by themselves, which kept a cold disk a quarter below its rate.
+_AHEAD_BYTES = 8 * 1024 * 1024
+#: Reads smaller than this are no part of a long run.
+_HINTED_BYTES = 256 * 1024
+_WILL_NEED: int | None = getattr(os, "POSIX_FADV_WILLNEED", None)
 
 
 class Folder(Protocol):
@@ -138,6 +144,8 @@ class LocalFolder:
 
 
 def _fill(descriptor: int, name: str, offset: int, buffer: memoryview) -> None:
+    if len(buffer) >= _HINTED_BYTES and _WILL_NEED is not None:
+        os.posix_fadvise(descriptor, offset + _AHEAD_BYTES, len(buffer), _WILL_NEED)
     done = 0
     while done < len(buffer):
         got = os.preadv(descriptor, [buffer[done:]], offset + done)
@@ -147,9 +155,9 @@ def _fill(descriptor: int, name: str, offset: int, buffer: memoryview) -> None:
 
 
 class PlannedFolder:
-    """``folder``, as it was when ``fingerprints`` were taken: it remembers what was read until :meth:`check` is called.
+    """``folder``, as it was when ``fingerprints`` were taken: it remembers what was read.
 
-    Several threads may read at once.
+    Several threads may read and check at once.
     """
 
     def __init__(self, folder: Folder, fingerprints: Mapping[str, str]) -> None:
@@ -180,14 +188,13 @@ class PlannedFolder:
         self._folder.read_runs(name, offset, buffer, run_bytes=run_bytes, stride_bytes=stride_bytes)
 
     def check(self) -> None:
-        """Nothing, if what was read since the last call is still what was planned with; asked after reading.
+        """Nothing, if what was read until now is still what was planned with; asked after reading.
 
         Raises: BadSource naming a file that changed.
         """
         for name in sorted(self._read):
             if self._folder.fingerprint(name) != self._fingerprints.get(name):
                 raise BadSource(f"{name} was changed while it was read", hint="start again when nothing writes to it")
-        self._read.clear()
 
 
 def _is_name(name: str) -> bool:

@@ -11,8 +11,9 @@ from modelpress.tensors.folder import Folder
 from modelpress.tensors.rows import Rows, Workbench
 from modelpress.tensors.shard import PlannedShard, Step
 
-#: Source bytes of a piece. Large enough that a call's cost vanishes, small enough for one a thread on any machine.
-PIECE_BYTES = 8 * 1024 * 1024
+#: Source bytes of a piece. Large enough that a call's cost vanishes, small enough to stay in a core's own cache between
+#: reading, rounding and writing: 8 MiB cost twice the system's time of 2 MiB.
+PIECE_BYTES = 2 * 1024 * 1024
 
 
 class Target(Protocol):

@@ -85,3 +85,13 @@ def test_a_disk_that_takes_a_byte_at_a_time_gets_all_of_them(tmp_path: Path, mon
     monkeypatch.setattr("os.pwrite", lambda descriptor, data, offset: write(descriptor, data[:1], offset))
     write_file(tmp_path / "new", b"all!")
     assert (tmp_path / "new").read_bytes() == b"all!"
+
+
+def test_flushing_a_file_that_grows_changes_nothing_of_what_it_becomes(tmp_path: Path) -> None:
+    with NewFile(tmp_path / "new", size_bytes=2_000_000) as new:
+        for start in range(0, 2_000_000, 500_000):
+            new.write_at(start, bytes([start % 251]) * 500_000)
+            new.flush()
+        new.commit()
+    content = (tmp_path / "new").read_bytes()
+    assert content == b"".join(bytes([start % 251]) * 500_000 for start in range(0, 2_000_000, 500_000))
