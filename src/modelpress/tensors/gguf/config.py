@@ -55,7 +55,8 @@ def model_config(
         "use_cache": True,
         "vocab_size": sizes.vocabulary,
         **own(gguf, sizes),
-        **ids,
+        # Said even where there is none: transformers would take another model's ids.
+        **{key: ids.get(key) for key in ("bos_token_id", "eos_token_id", "pad_token_id")},
     }
     if sizes.rotated != sizes.head_width and "partial_rotary_factor" not in config:
         raise gguf.refuse(f"{sizes.rotated} rotated dimensions in heads of {sizes.head_width}")
