@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 from modelpress.errors import BadSource
 from modelpress.tensors.folder import LocalFolder
 from modelpress.tensors.gguf import header as header_module
-from modelpress.tensors.gguf.blocks import BLOCK_TYPES, dequantize, round_to_bfloat16
+from modelpress.tensors.gguf.blocks import BLOCK_TYPES, dequantize
 from modelpress.tensors.gguf.header import Gguf, open_gguf
 from modelpress.tensors.gguf.rows import GgufRows, read_values, rows_of
+from modelpress.tensors.kernel.block_decoding import round_to_bfloat16
 from modelpress.tensors.rows import Workbench
 from tests.unit.gguf_writer import (
     BLOCK_BYTES,

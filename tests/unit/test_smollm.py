@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from modelpress.demo.smollm import make_model
 from modelpress.errors import BadSource
 from modelpress.tensors import piece
-from modelpress.tensors.gguf.blocks import round_to_bfloat16
+from modelpress.tensors.kernel.block_decoding import round_to_bfloat16
 from tests.unit.gguf_writer import (
     BLOCK_BYTES,
     F16,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from modelpress.tensors.kernel import blocks, float8_blocks, library, native, twin
+from modelpress.tensors.kernel import block_decoding, blocks, float8_blocks, library, native, twin
 from modelpress.tensors.kernel.numbers import Bytes
 
 if TYPE_CHECKING:
@@ -31,3 +31,4 @@ INSTRUCTION_SET = LIBRARY.instruction_set if LIBRARY else "numpy"
 quantize: Quantize = native.NativeKernel(LIBRARY).quantize if LIBRARY else twin.quantize
 widen_float8: float8_blocks.WidenFloat8 = float8_blocks.by_library(LIBRARY) if LIBRARY else float8_blocks.by_numpy
 encode_blocks: blocks.EncodeBlocks = blocks.by_library(LIBRARY) if LIBRARY else blocks.by_numpy
+decode_blocks: block_decoding.DecodeBlocks = block_decoding.by_library(LIBRARY) if LIBRARY else block_decoding.by_numpy
