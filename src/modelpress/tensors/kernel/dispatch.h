@@ -27,7 +27,9 @@
 
 /* In rising order: a machine that has one has those before it. The baseline is what every machine of the
  * architecture has: SSE2 on x86-64, NEON on 64-bit ARM. */
-enum { BASELINE = 0, AVX2 = 1, AVX512 = 2 };
+#define BASELINE 0
+#define AVX2 1
+#define AVX512 2
 
 /* Whether multiply-add with one rounding is an instruction there, and __builtin_fmaf no call. */
 #if defined(__aarch64__)

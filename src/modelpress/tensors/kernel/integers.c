@@ -32,6 +32,16 @@ enum { TOGETHER = 64, TOGETHER_COLUMNS = 4096 };
 /* Columns summed together when a search tells whether to go on: any multiple of 16, since it changes no result. */
 enum { LANES = 16, GO_ON = 512 };
 
+#if defined(MODELPRESS_X86)
+#define INSTRUCTIONS AVX512
+#include "wide.h"
+#include "integers_wide.h"
+#undef INSTRUCTIONS
+#define INSTRUCTIONS AVX2
+#include "wide.h"
+#include "integers_wide.h"
+#endif
+
 /* Whether weights are multiplied by an inverse on this grid. */
 BODY int multiplies(const int level, int grid) {
     (void)level;
@@ -67,33 +77,31 @@ BODY float place(int grid, const int symmetric, const int inverted, float weight
     return x > target->high ? target->high : x;
 }
 
-/* Values of `count` weights, which lie there as on `stored`: the low 8 bits of integer + offset. */
-BODY void round_run(const unsigned char *from, int stored, int64_t count, int grid, const int symmetric,
-                    const int inverted, const struct target *target, float offset, unsigned char *values) {
+/* Values of `count` weights: the low 8 bits of integer + offset. */
+BODY void round_run(const unsigned char *from, int64_t count, int grid, const int symmetric, const int inverted,
+                    const struct target *target, float offset, unsigned char *values) {
     const struct target to = *target;
     for (int64_t i = 0; i < count; i++) {
-        const float x = place(grid, symmetric, inverted, widen(load(from, i, stored), stored), &to);
+        const float x = place(grid, symmetric, inverted, widen(load(from, i, grid), grid), &to);
         values[i] = (unsigned char)(as_bits(x + (MAGIC + offset)) & 0xffu);
     }
 }
 
-/* Runs of known length become straight code. */
-BODY void round_group(const int level, const unsigned char *from, int stored, int64_t count, int grid,
-                      const int symmetric, const struct target *target, float offset, unsigned char *values) {
-    if (!multiplies(level, grid) || target->inverse == 0.0f) {
-        round_run(from, stored, count, grid, symmetric, 0, target, offset, values);
-        return;
-    }
+/* Of groups that lie one after another. */
+BODY void round_groups(const int level, const unsigned char *from, int64_t count, int64_t group, int grid,
+                       const int symmetric, const struct target *targets, float offset, unsigned char *values) {
     int64_t done = 0;
-    for (; done + 64 <= count; done += 64)
-        round_run(from + done * size_of(stored), stored, 64, grid, symmetric, 1, target, offset, values + done);
-    if (done + 32 <= count) {
-        round_run(from + done * size_of(stored), stored, 32, grid, symmetric, 1, target, offset, values + done);
-        done += 32;
+#if defined(MODELPRESS_X86)
+    if (level == AVX512) done = round_groups_avx512(from, count, group, grid, symmetric, targets, offset, values);
+    if (level == AVX2) done = round_groups_avx2(from, count, group, grid, symmetric, targets, offset, values);
+#endif
+    for (int64_t g = 0; g < count; g++, from += group * size_of(grid), values += group) {
+        if (multiplies(level, grid) && targets[g].inverse == 0.0f)
+            round_run(from, group, grid, symmetric, 0, &targets[g], offset, values);
+        else if (done < group)
+            round_run(from + done * size_of(grid), group - done, grid, symmetric, multiplies(level, grid), &targets[g],
+                      offset, values + done);
     }
-    if (done < count)
-        round_run(from + done * size_of(stored), stored, count - done, grid, symmetric, 1, target, offset,
-                  values + done);
 }
 
 /* The target for weights that reach from `least` <= 0 to `most` >= 0; where symmetric, to `most` in size. */
@@ -114,21 +122,34 @@ BODY struct target target_for(const int level, int grid, int bits, const int sym
     return target;
 }
 
-/* The squares of what rounding loses, summed in single precision: weight i in sum i mod 16, in order, and the sums by
- * halves. Stops where the total is `enough` already. Weights are padded with zeros to a multiple of 16. */
-BODY float squared_error(const float *weights, int64_t padded, int grid, const int symmetric, const int inverted,
-                         const struct target *target, float enough) {
+/* The squares of what rounding loses, added to LANES sums: weight i to sum i mod LANES. */
+BODY void add_squares(const float *weights, int64_t count, int grid, const int symmetric, const int inverted,
+                      const struct target *target, float *sums) {
     const struct target to = *target;
+    for (int64_t i = 0; i < count; i += LANES)
+        for (int lane = 0; lane < LANES; lane++) {
+            const float weight = weights[i + lane];
+            const float value = (place(grid, symmetric, inverted, weight, &to) + MAGIC) - MAGIC;
+            const float error = (symmetric ? value : value - to.zero) * to.scale - weight;
+            sums[lane] += error * error;
+        }
+}
+
+/* All squares, in single precision: those of each lane in order, then the lanes by halves. Stops where the total is
+ * `enough` already. Weights are padded with zeros to a multiple of LANES. */
+BODY float squared_error(const int level, const float *weights, int64_t padded, int grid, const int symmetric,
+                         const struct target *target, float enough) {
     float sums[LANES] = {0}, total = 0.0f;
+    const int plain = multiplies(level, grid) && target->inverse == 0.0f;
     for (int64_t start = 0; start < padded; start += GO_ON) {
-        const int64_t stop = padded - start < GO_ON ? padded : start + GO_ON;
-        for (int64_t i = start; i < stop; i += LANES)
-            for (int lane = 0; lane < LANES; lane++) {
-                const float weight = weights[i + lane];
-                const float value = (place(grid, symmetric, inverted, weight, &to) + MAGIC) - MAGIC;
-                const float error = (symmetric ? value : value - to.zero) * to.scale - weight;
-                sums[lane] += error * error;
-            }
+        const float *from = weights + start;
+        const int64_t count = padded - start < GO_ON ? padded - start : GO_ON;
+        if (plain) add_squares(from, count, grid, symmetric, 0, target, sums);
+#if defined(MODELPRESS_X86)
+        else if (level == AVX512) squared_errors_avx512(from, count, grid, symmetric, target, sums);
+        else if (level == AVX2) squared_errors_avx2(from, count, grid, symmetric, target, sums);
+#endif
+        else add_squares(from, count, grid, symmetric, multiplies(level, grid), target, sums);
         float folded[LANES];
         memcpy(folded, sums, sizeof folded);
         for (int lanes = LANES / 2; lanes > 0; lanes /= 2)
@@ -151,9 +172,7 @@ BODY struct target search(const int level, const float *weights, int64_t padded,
             target_for(level, grid, how->bits, symmetric, -round_size(-least * part, grid),
                        round_size(most * part, grid));
         const float enough = i == 0 ? as_float(0x7fc00000u) : least_error;
-        const float error = multiplies(level, grid) && target.inverse != 0.0f
-                                ? squared_error(weights, padded, grid, symmetric, 1, &target, enough)
-                                : squared_error(weights, padded, grid, symmetric, 0, &target, enough);
+        const float error = squared_error(level, weights, padded, grid, symmetric, &target, enough);
         if (i == 0 || error < least_error) {
             best = target;
             least_error = error;
@@ -213,22 +232,16 @@ BODY int64_t quantize_rows(const int level, const unsigned char *source, int64_t
             struct target targets[TOGETHER];
             for (int64_t g = 0; g < count; g++)
                 if (!reach(from + g * group * size_of(grid), group, grid, symmetric, &least[g], &most[g])) return r;
-            for (int64_t g = 0; g < count && how->candidates == 1; g++)
-                targets[g] = target_for(level, grid, how->bits, symmetric, least[g], most[g]);
-            for (int64_t g = 0; g < count; g++, from += group * size_of(grid)) {
-                const unsigned char *weights = from;
-                if (grid == F16 || how->candidates > 1) {
-                    widen_run(level, from, group, grid, scratch);
-                    weights = (const unsigned char *)scratch;
+            for (int64_t g = 0; g < count; g++) {
+                if (how->candidates == 1) {
+                    targets[g] = target_for(level, grid, how->bits, symmetric, least[g], most[g]);
+                    continue;
                 }
-                if (how->candidates > 1) {
-                    memset(scratch + group, 0, (size_t)(padded - group) * sizeof *scratch);
-                    targets[g] = search(level, scratch, padded, how, grid, symmetric, least[g], most[g]);
-                }
-                const int stored = grid == F16 || how->candidates > 1 ? F32 : grid;
-                round_group(level, weights, stored, group, grid, symmetric, &targets[g], offset,
-                            rounded + (first + g) * group);
+                widen_run(level, from + g * group * size_of(grid), group, grid, scratch);
+                memset(scratch + group, 0, (size_t)(padded - group) * sizeof *scratch);
+                targets[g] = search(level, scratch, padded, how, grid, symmetric, least[g], most[g]);
             }
+            round_groups(level, from, count, group, grid, symmetric, targets, offset, rounded + first * group);
             for (int64_t g = 0; g < count; g++)
                 store(scales, r * groups + first + g, narrow(targets[g].scale, grid), grid);
             if (!symmetric) store_zeros(zeros, r, first, count, groups, how->bits, targets);
