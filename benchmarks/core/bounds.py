@@ -7,13 +7,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
 
-from benchmarks.core.job import Job, compress, copy_seconds, forget, output_bytes
+from benchmarks.core.job import JOBS, compress, copy_seconds, forget, output_bytes
 from benchmarks.core.place import MEMORY, ROOT, emptied, tell
 from benchmarks.core.source import source, weight_bytes
 from benchmarks.report import Report
 
 _ROUNDS = 3
-_JOB = Job(name="W4A16C16", options=("--weight", "W4A16C16"))
+_JOB = JOBS[0]
 _MODELS = (("15 GB", 15e9), ("100 GB", 100e9))
 
 

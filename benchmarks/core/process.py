@@ -29,7 +29,6 @@ class Failed(Exception):
 
     def __init__(self, status: int, text: str) -> None:
         super().__init__(text[-2000:].strip() or f"status {status}")
-        self.status = status
 
 
 def measured(command: Sequence[str], *, at: Path | None = None) -> Run:
