@@ -23,7 +23,7 @@ from tests.conformance.postgres import PostgresServer, running_server
 
 # No deadline: how long an example takes says nothing on a shared machine. The same examples at every run, so that a
 # failure can be repeated; HYPOTHESIS_PROFILE=explore looks for new ones, and fuzz for many (`make fuzz`).
-for _name, _repeat, _examples in (("repeat", True, 100), ("explore", False, 100), ("fuzz", False, 5000)):
+for _name, _repeat, _examples in (("repeat", True, 100), ("explore", False, 100), ("fuzz", False, 1000)):
     hypothesis.settings.register_profile(
         _name,
         deadline=None,

@@ -123,3 +123,9 @@ def damaged_json(draw: Draw, value: Any, one_in: int = 12) -> str:
         return parts
 
     return write(value)
+
+
+def assert_bearable(message: str, *, longest: int) -> None:
+    """A refusal is a sentence that a terminal can show and a caller can read."""
+    assert message.isprintable(), ascii(message)
+    assert len(message) <= longest
