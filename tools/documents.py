@@ -112,7 +112,12 @@ def api_page() -> str:
     ]
     for scheme in SCHEMES:
         also = ", ".join(f"`{alias}`" for alias in scheme.aliases)
-        scales = "one an output row" if scheme.grouping == "channel" else "one a group of 128, 64 or 32 columns"
+        sizes = [*map(str, scheme.group_sizes)]
+        scales = {
+            "channel": "one an output row",
+            "block": f"one a block of {' by '.join(sizes * 2)}",
+            "group": f"one a group of {' or '.join(filter(None, (', '.join(sizes[:-1]), *sizes[-1:])))} columns",
+        }[scheme.grouping]
         lines.append(
             f"| `{scheme.name}` | {also} | `{scheme.quant_conf}` | {scheme.weight_bits} | {scheme.activation_bits} "
             f"| {scales} |"

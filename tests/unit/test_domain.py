@@ -115,7 +115,7 @@ def test_equal_wishes_are_equal_recipes() -> None:
         ("", "W8A16", None, None, "config.strategy"),
         ("Quantization", None, None, None, "config.weight"),
         ("Quantization", "", None, None, "config.weight"),
-        ("Quantization", "W2A16", None, None, "config.weight"),
+        ("Quantization", "W9A16", None, None, "config.weight"),
         ("Quantization", "W8A16", "wint4", None, "config.quantConf"),
         ("Quantization", "W8A16", "nonsense", None, "config.quantConf"),
         ("Quantization", "W8A16", None, 0, "config.groupSize"),
@@ -132,7 +132,7 @@ def test_a_wish_that_cannot_be_is_refused_by_its_field(
 
 def test_the_refusal_of_an_unknown_weight_names_what_is_offered() -> None:
     with pytest.raises(InvalidRequest, match="INT8-PTQ, W8A16C16, W4A16C16"):
-        make_recipe(Wish(strategy="Quantization", weight="W3A16"))
+        make_recipe(Wish(strategy="Quantization", weight="W9A16"))
 
 
 # --- pages, policies, ids ------------------------------------------------------------------------------------

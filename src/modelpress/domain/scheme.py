@@ -149,7 +149,10 @@ KNOWN = (
 )
 
 #: Those that are made; only these may be asked for. The one place that says so.
-SCHEMES = (INT8_PTQ, W8A16C16, W4A16C16)
+SCHEMES = (
+    *(INT8_PTQ, W8A16C16, W4A16C16),
+    *(W7A16C16, W6A16C16, W5A16C16, W3A16C16, W2A16C16),
+)
 
 #: What a container's generic names mean in GGUF, where weights are rounded in llama.cpp's own blocks.
 IN_GGUF = {W8A16C16.name: Q8_0, W4A16C16.name: Q4_K_M}

@@ -9,13 +9,30 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from modelpress.domain.scheme import GROUP_SIZES, INT8_PTQ, W4A16C16, W8A16C16, Scheme
+from modelpress.domain.scheme import (
+    FP8,
+    FP8_BLOCK,
+    INT8_PTQ,
+    MXFP4,
+    NVFP4,
+    SCHEMES,
+    W2A16C16,
+    W3A16C16,
+    W4A16C16,
+    W5A16C16,
+    W6A16C16,
+    W7A16C16,
+    W8A16C16,
+    Scheme,
+)
 
-#: Bits of a weight, and of a scale, before compression.
+#: Bits of a weight before compression.
 _BF16_BITS = 16
 #: The model that ratios and perplexities were measured on; the latter on the help texts that come with Python.
 MEASURED_ON = "SmolLM2-135M-Instruct, of whose 271 MB 57 MB are an embedding that stays in bf16"
 _PERPLEXITY = "perplexity of SmolLM2-135M-Instruct, 14.85 in bf16"
+#: On the last 6,144 tokens of them, as docs/options.md has it.
+_PERPLEXITY_2 = "perplexity of SmolLM2-135M-Instruct on another text, 9.74 in bf16 and 13.69 as W4A16C16"
 
 
 class Loading(StrEnum):
@@ -50,6 +67,8 @@ class SchemeFact:
 
     scheme: Scheme
     summary: str
+    #: Bits of a scale; of those that are one for a whole row or weight nothing is counted.
+    scale_bits: int = 16
     #: Of a whole output to its bf16 source, both measured on MEASURED_ON.
     measured_ratio: float
     calibration_helps: bool
@@ -57,17 +76,30 @@ class SchemeFact:
     runtimes: tuple[Runtime, ...]
 
     @property
+    def stored_bits(self) -> float:
+        """Bits of a compressed weight with its share of the scales."""
+        return self.scheme.weight_bits + (self.scale_bits / self._weights_of_a_scale if self.scheme.group_sizes else 0)
+
+    @property
+    def _weights_of_a_scale(self) -> int:
+        size = self.scheme.group_sizes[0]
+        return size * size if self.scheme.grouping == "block" else size
+
+    @property
     def ratio(self) -> float:
         """Of a compressed weight with its scales to bf16, computed; large models come near it as a whole."""
-        scale_bits = _BF16_BITS / GROUP_SIZES[0] if self.scheme.grouping == "group" else 0.0
-        return round((self.scheme.weight_bits + scale_bits) / _BF16_BITS, 4)
+        return round(self.stored_bits / _BF16_BITS, 4)
 
     @property
     def ratio_basis(self) -> str:
         """How ``ratio`` was computed."""
-        scales = (
-            f"a 16-bit scale for {GROUP_SIZES[0]} of them" if self.scheme.grouping == "group" else "scales left out"
-        )
+        scales = "scales left out"
+        if self.scheme.grouping == "group":
+            article = "an" if self.scale_bits == 8 else "a"
+            scales = f"{article} {self.scale_bits}-bit scale for {self._weights_of_a_scale} of them"
+        elif self.scheme.grouping == "block":
+            size = self.scheme.group_sizes[0]
+            scales = f"a {self.scale_bits}-bit scale for a block of {size} by {size} of them"
         return f"computed: {self.scheme.weight_bits} bits a weight, {scales}, against 16; embeddings and norms stay"
 
 
@@ -75,15 +107,44 @@ _TRANSFORMERS = Runtime(
     name="transformers", version="5.17", loading=Loading.SEEN, hardware="any: weights are unpacked or emulated"
 )
 _VLLM_CPU = Runtime(name="vLLM (CPU)", version="0.32", loading=Loading.SEEN, hardware="x86-64")
-# The least capability is what vLLM's source asks for, classes CompressedTensorsWNA16 and CompressedTensorsW8A8Int8.
-_VLLM_GPU = Runtime(
-    name="vLLM (GPU)",
-    version="",
-    loading=Loading.NOT_SEEN,
-    hardware="NVIDIA of compute capability 7.5 (Turing) or higher, by vLLM's source",
-)
+_VLLM_CPU_REFUSES = Runtime(name="vLLM (CPU)", version="0.32", loading=Loading.NO_KERNEL, hardware="")
 
-FACTS = (
+
+def _vllm_gpu(hardware: str) -> Runtime:
+    """What vLLM 0.32's source asks for: ``get_min_capability`` of its classes CompressedTensors…, and their kernels."""
+    return Runtime(
+        name="vLLM (GPU)",
+        version="",
+        loading=Loading.NOT_SEEN,
+        hardware=f"NVIDIA of compute capability {hardware}, by vLLM's source",
+    )
+
+
+_TURING = _vllm_gpu("7.5 (Turing) or higher")
+#: The only one of its kernels for these widths is that of a package that it does not need otherwise.
+_HUMMING = _vllm_gpu("7.5 (Turing) or higher with the package humming")
+_FP8_GPU = _vllm_gpu("8.9 (Ada) or higher; from 7.5 on activations stay as they are")
+_NVFP4_GPU = _vllm_gpu("7.5 (Turing) or higher")
+_MXFP4_GPU = _vllm_gpu("8.0 (Ampere) or higher; from 10.0 (Blackwell) on activations may be rounded too")
+
+
+def _without_data(perplexity: str) -> str:
+    return f"not measured with data; without, {_PERPLEXITY_2}, is {perplexity}"
+
+
+def _few_bits(scheme: Scheme, *, measured_ratio: float, perplexity: str) -> SchemeFact:
+    """Of the widths that no server has kernels of its own for."""
+    return SchemeFact(
+        scheme=scheme,
+        summary=f"{scheme.weight_bits}-bit weights in groups like those of W4A16C16",
+        measured_ratio=measured_ratio,
+        calibration_helps=scheme.weight_bits < 5,
+        calibration=_without_data(perplexity),
+        runtimes=(_TRANSFORMERS, _VLLM_CPU_REFUSES, _HUMMING),
+    )
+
+
+_ALL = (
     SchemeFact(
         scheme=W4A16C16,
         summary="4-bit weights in groups of 128 columns (64, 32 or whole rows where 128 does not divide)",
@@ -91,7 +152,7 @@ FACTS = (
         calibration_helps=True,
         calibration=f"GPTQ about halves what is lost: {_PERPLEXITY}, is 21.72 without data and 17.6 with GPTQ "
         "(groups of 64)",
-        runtimes=(_TRANSFORMERS, _VLLM_CPU, _VLLM_GPU),
+        runtimes=(_TRANSFORMERS, _VLLM_CPU, _TURING),
     ),
     SchemeFact(
         scheme=W8A16C16,
@@ -99,11 +160,7 @@ FACTS = (
         measured_ratio=0.61,
         calibration_helps=False,
         calibration=f"next to nothing is lost without data: {_PERPLEXITY}, is 14.90",
-        runtimes=(
-            _TRANSFORMERS,
-            Runtime(name="vLLM (CPU)", version="0.32", loading=Loading.NO_KERNEL, hardware=""),
-            _VLLM_GPU,
-        ),
+        runtimes=(_TRANSFORMERS, _VLLM_CPU_REFUSES, _TURING),
     ),
     SchemeFact(
         scheme=INT8_PTQ,
@@ -111,6 +168,48 @@ FACTS = (
         measured_ratio=0.61,
         calibration_helps=False,
         calibration=f"little is gained: {_PERPLEXITY}, is 15.26 without data and 15.12 with SmoothQuant and GPTQ",
-        runtimes=(_TRANSFORMERS, _VLLM_CPU, _VLLM_GPU),
+        runtimes=(_TRANSFORMERS, _VLLM_CPU, _TURING),
+    ),
+    _few_bits(W7A16C16, measured_ratio=0.5724, perplexity="9.81"),
+    _few_bits(W6A16C16, measured_ratio=0.5235, perplexity="9.90"),
+    _few_bits(W5A16C16, measured_ratio=0.4746, perplexity="10.92"),
+    _few_bits(W3A16C16, measured_ratio=0.3769, perplexity="69.7"),
+    _few_bits(W2A16C16, measured_ratio=0.328, perplexity="millions"),
+    SchemeFact(
+        scheme=FP8,
+        summary="8-bit floats (e4m3), one scale an output row, activations rounded to them while running",
+        measured_ratio=0.6101,
+        calibration_helps=False,
+        calibration="not measured",
+        runtimes=(_TRANSFORMERS, _VLLM_CPU_REFUSES, _FP8_GPU),
+    ),
+    SchemeFact(
+        scheme=FP8_BLOCK,
+        summary="8-bit floats (e4m3), one scale a block of 128 by 128, activations rounded to them while running",
+        measured_ratio=0.609,
+        calibration_helps=False,
+        calibration="not measured",
+        runtimes=(_TRANSFORMERS, _VLLM_CPU_REFUSES, _FP8_GPU),
+    ),
+    SchemeFact(
+        scheme=NVFP4,
+        summary="4-bit floats in groups of 16, whose scales are 8-bit floats themselves",
+        scale_bits=8,
+        measured_ratio=0.438,
+        calibration_helps=True,
+        calibration="not measured",
+        runtimes=(_TRANSFORMERS, _VLLM_CPU_REFUSES, _NVFP4_GPU),
+    ),
+    SchemeFact(
+        scheme=MXFP4,
+        summary="4-bit floats in groups of 32, whose scales are powers of two",
+        scale_bits=8,
+        measured_ratio=0.4257,
+        calibration_helps=True,
+        calibration="not measured",
+        runtimes=(_TRANSFORMERS, _VLLM_CPU_REFUSES, _MXFP4_GPU),
     ),
 )
+
+#: Of the schemes that are offered.
+FACTS = tuple(fact for fact in _ALL if fact.scheme in SCHEMES)
