@@ -8,7 +8,7 @@ SDKS := node python-compress python-cli
 export PATH := $(PATH):$(CURDIR)/.cache/node
 BUILD := pyproject.toml constraints.txt hatch_build.py $(KERNEL)
 
-.PHONY: demo test check bench-api bench-core lint types docs conformance format clean
+.PHONY: demo test check fuzz bench-api bench-core lint types docs conformance format clean
 
 ## demo: compress a real model through the official SDK; KEEP=1 leaves the server running, PORT= chooses its port
 demo: .venv/.installed
@@ -21,6 +21,12 @@ test: .venv/.dev .cache/.prepared $(SDKS:%=.cache/sdk-%/.installed) .cache/calib
 ## check: what one runs all day, under two minutes
 check: .venv/.dev lint types
 	.venv/bin/python -m pytest -m "not postgres and not slow"
+
+## fuzz: damage files at random for SECONDS=300, with new seeds; what is found is kept in .hypothesis and tried first
+SECONDS ?= 300
+fuzz: .venv/.dev
+	@end=$$(($$(date +%s) + $(SECONDS))); while [ $$(date +%s) -lt $$end ]; do \
+		HYPOTHESIS_PROFILE=fuzz .venv/bin/python -m pytest -q tests/fuzz || exit 1; done
 
 ## bench-api: measure the API, see benchmarks/README.md; SIZES=1k,100k ENGINES=sqlite PARTS=scaling measure less
 bench-api: .venv/.dev

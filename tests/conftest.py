@@ -22,10 +22,14 @@ from tests.conformance.clock import SettableClock
 from tests.conformance.postgres import PostgresServer, running_server
 
 # No deadline: how long an example takes says nothing on a shared machine. The same examples at every run, so that a
-# failure can be repeated; HYPOTHESIS_PROFILE=explore looks for new ones.
-for _name, _repeat in (("repeat", True), ("explore", False)):
+# failure can be repeated; HYPOTHESIS_PROFILE=explore looks for new ones, and fuzz for many (`make fuzz`).
+for _name, _repeat, _examples in (("repeat", True, 100), ("explore", False, 100), ("fuzz", False, 1000)):
     hypothesis.settings.register_profile(
-        _name, deadline=None, derandomize=_repeat, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+        _name,
+        deadline=None,
+        derandomize=_repeat,
+        max_examples=_examples,
+        suppress_health_check=[hypothesis.HealthCheck.too_slow],
     )
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeat"))
 

@@ -10,7 +10,9 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from modelpress.errors import Unsupported
 from modelpress.tensors.checkpoint import SourceTensor
+from modelpress.tensors.header import MOST_TENSORS
 from modelpress.tensors.rows import Rows, StoredRows, TransposedRows
 from modelpress.tensors.spec import TensorSpec
 from modelpress.tensors.target import module_of
@@ -54,6 +56,7 @@ def apart(
 def split_experts(tensors: Sequence[SourceTensor], config: Mapping[str, Any]) -> dict[str, tuple[SourceTensor, ...]]:
     """The experts of every fused tensor, by the fused tensor's name; those that cannot be taken apart are left out.
 
+    Raises: Unsupported if there are more than any model has: a shape costs the file a few digits, its experts memory.
     Shapes: gate_up_proj [experts, 2 * inner, hidden] -> gate_proj and up_proj [inner, hidden] each;
             down_proj [experts, hidden, inner] -> [hidden, inner]; some architectures store the last two swapped.
     """
@@ -62,6 +65,7 @@ def split_experts(tensors: Sequence[SourceTensor], config: Mapping[str, Any]) ->
         return {}
     by_name = {tensor.spec.name: tensor for tensor in tensors if len(tensor.spec.shape) == 3}
     split: dict[str, tuple[SourceTensor, ...]] = {}
+    count = 0
     for name, gate_up in by_name.items():
         module, _, parameter = name.rpartition(".")
         down = by_name.get(f"{module}.{_DOWN}")
@@ -69,6 +73,9 @@ def split_experts(tensors: Sequence[SourceTensor], config: Mapping[str, Any]) ->
             continue
         fused = _agreed(gate_up, down, transposed=bool(model_types & _TRANSPOSED))
         if fused is not None:
+            count += 3 * fused.experts
+            if count > MOST_TENSORS:
+                raise Unsupported(f"its fused experts are {count} tensors up to {name!r}, more than {MOST_TENSORS}")
             split[name] = tuple(_gates_and_ups(fused, module))
             split[down.spec.name] = tuple(_downs(fused, module))
     return split

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from modelpress.errors import Unsupported
 from modelpress.tensors.checkpoint import SINGLE
 from modelpress.tensors.formats.layout import Layout
 from modelpress.tensors.header import encode_header
@@ -48,13 +50,24 @@ class PlannedShard:
 
 
 def plan_shards(runs: Sequence[Sequence[Step]]) -> tuple[PlannedShard, ...]:
-    """Shards for the steps of each source file: one for a file, or as many as LARGEST_SHARD_BYTES asks for."""
+    """Shards for the steps of each source file: one for a file, or as many as LARGEST_SHARD_BYTES asks for.
+
+    Raises: Unsupported if two tensors would be written under one name, as where experts are there fused and apart.
+    """
+    _check_names(runs)
     split = [part for run in runs for part in _split(run)]
     if len(split) == 1:
         return (_planned(SINGLE, split[0]),)
     return tuple(
         _planned(f"model-{i:05}-of-{len(split):05}.safetensors", part) for i, part in enumerate(split, start=1)
     )
+
+
+def _check_names(runs: Sequence[Sequence[Step]]) -> None:
+    named = Counter(spec.name for run in runs for step in run for spec in step.outputs)
+    twice = next((name for name, count in named.items() if count > 1), None)
+    if twice is not None:
+        raise Unsupported(f"two tensors of the output would have the name {twice!r}")
 
 
 def _split(steps: Sequence[Step]) -> Iterator[tuple[Step, ...]]:

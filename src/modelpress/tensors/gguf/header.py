@@ -247,7 +247,8 @@ def _metadata(header: _Header, count: int) -> dict[str, Value]:
 def _alignment(header: _Header, metadata: Mapping[str, Value]) -> int:
     alignment = metadata.get("general.alignment", DEFAULT_ALIGNMENT_BYTES)
     if not isinstance(alignment, int) or not 0 < alignment <= ALIGNMENT_LIMIT_BYTES or alignment % 8:
-        raise header.refuse(f"general.alignment is {alignment!r}, not a multiple of 8 up to {ALIGNMENT_LIMIT_BYTES}")
+        found = "a list" if isinstance(alignment, tuple | np.ndarray) else repr(alignment)[:100]
+        raise header.refuse(f"general.alignment is {found}, not a multiple of 8 up to {ALIGNMENT_LIMIT_BYTES}")
     return alignment
 
 

@@ -123,4 +123,5 @@ def _extent(gguf: Gguf, name: str) -> int:
 
 def decimal(value: float) -> float:
     """The shortest decimal that is the same float32: the file holds a float32 of what the model's author wrote."""
-    return float(str(np.float32(value)))
+    with np.errstate(over="ignore"):  # of a lie in float64
+        return float(str(np.float32(value)))

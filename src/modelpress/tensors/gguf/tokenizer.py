@@ -26,6 +26,9 @@ ROLES: Mapping[str, str] = MappingProxyType(
     {"bos_token": "bos", "eos_token": "eos", "unk_token": "unknown", "pad_token": "padding"}
 )
 
+#: SentencePiece's own limit is 16 if a model was not trained otherwise. Each is cut at every place, to find its merges.
+_LONGEST_PIECE = 256
+
 _HINT = "give the model as a Hugging Face directory, which has its own tokenizer.json"
 
 
@@ -173,6 +176,9 @@ def _sentencepiece(gguf: Gguf, vocabulary: Vocabulary) -> dict[str, Any]:
     scores = gguf.field("tokenizer.ggml.scores", np.ndarray)
     if len(scores) != len(vocabulary.tokens):
         raise gguf.refuse(f"{len(vocabulary.tokens)} tokens and {len(scores)} scores do not fit together")
+    longest = max(map(len, vocabulary.tokens))
+    if longest > _LONGEST_PIECE:
+        raise gguf.refuse(f"it has a token of {longest} characters; for this tokenizer, {_LONGEST_PIECE} are read")
     spaced = gguf.optional("tokenizer.ggml.add_space_prefix", bool) is not False
     unknown = vocabulary.ids.get("unk_token")
     prepend = [{"type": "Prepend", "prepend": "▁"}] if spaced else []
