@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import struct
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,7 +19,7 @@ from modelpress.tensors.folder import LocalFolder, folder_of
 from modelpress.tensors.gguf.sentencepiece import find_merges
 from modelpress.tensors.plan import make_plan
 from modelpress.worker.press import press
-from tests.unit.gguf_models import KINDS, VOCABULARY, floats, tiny_model
+from tests.unit.gguf_models import KINDS, PIECES, VOCABULARY, floats, tiny_model
 from tests.unit.gguf_writer import F32, Q8_0, MetadataValue, StoredTensor, gguf_bytes
 
 
@@ -170,6 +171,9 @@ def test_weights_in_safetensors_come_before_a_gguf_file_beside_them(tmp_path: Pa
 
 
 FACTORS = StoredTensor(shape=(8,), number=F32, data=struct.pack("<8f", *range(1, 9)))
+LONG = ["a" * 257 if token == "hello" else token for token in PIECES] + [
+    f"[{n}]" for n in range(VOCABULARY - len(PIECES))
+]
 STRETCHED = "llama with biases and stretched positions"
 
 
@@ -191,6 +195,9 @@ STRETCHED = "llama with biases and stretched positions"
         ("qwen3moe", {"qwen3moe.expert_count": 5000}, {}, "5000 experts, at most 4096"),
         ("qwen3moe", {"qwen3moe.expert_used_count": 5}, {}, "5 of 4 experts are used"),
         ("phi3", {}, {"rope_factors_short.weight": None}, "'rope_factors_short.weight' with 8 factors is needed"),
+        ("llama", {"llama.rope.freq_base": -1.0}, {}, "rope.freq_base is -1.0, not a positive number"),
+        ("llama", {"llama.attention.layer_norm_rms_epsilon": math.nan}, {}, "epsilon is nan"),
+        ("gemma2", {"tokenizer.ggml.tokens": LONG}, {}, "a token of 257 characters"),
         ("gemma2", {"tokenizer.ggml.scores": floats([1.0])}, {}, "tokens and 1 scores do not fit"),
     ],
 )

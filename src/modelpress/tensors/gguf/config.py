@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -171,6 +172,8 @@ _OWN: Mapping[str, Callable[[Gguf, Sizes], dict[str, Any]]] = {
 
 def _cap(gguf: Gguf, key: str, usual: float) -> float:
     stated = gguf.optional(key, float)
+    if stated is not None and not 0 < stated < math.inf:
+        raise gguf.refuse(f"{key} is {stated}, not a positive number")
     return usual if stated is None else decimal(stated)
 
 
@@ -191,6 +194,8 @@ def _rope_scaling(
         before = gguf.optional(f"{family}.rope.scale_linear", float)  # as files of 2023 have it
         return None if before in {None, 1.0} else {"rope_type": "linear", "type": "linear", "factor": decimal(before)}
     factor = decimal(gguf.field(f"{family}.rope.scaling.factor", float))
+    if not 0 < factor < math.inf:
+        raise gguf.refuse(f"{family}.rope.scaling.factor is {factor}, not a positive number")
     if kind == "linear":
         return {"rope_type": "linear", "type": "linear", "factor": factor}
     if kind == "yarn":

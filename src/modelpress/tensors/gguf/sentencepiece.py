@@ -18,9 +18,10 @@ def find_merges(tokens: Sequence[str], scores: NDArray[Any], *, normal: NDArray[
     SentencePiece joins those neighbours that make the token of the highest score, the leftmost of equals; a merge's
     place in this list is that order. Only ``normal`` tokens are joined, and made by joining.
 
-    Bound: as many looks as the vocabulary has characters.
+    Bound: as many looks as the vocabulary has characters, each as long as a token.
     """
-    joined = [token_id for token_id in np.argsort(-scores, kind="stable").tolist() if normal[token_id]]
+    order = np.argsort(-scores.astype(np.float64), kind="stable").tolist()
+    joined = [token_id for token_id in order if normal[token_id]]
     parts = {tokens[token_id] for token_id in joined}
     merges: list[tuple[str, str]] = []
     for token_id in joined:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -81,7 +82,7 @@ def read_sizes(gguf: Gguf, family: str) -> Sizes:
         vocabulary=_vocabulary(gguf),
         context=number("context_length"),
         rotated=number("rope.dimension_count", width),
-        rope_base=decimal(gguf.optional(f"{family}.rope.freq_base", float) or 10000.0),
+        rope_base=decimal(_stated(gguf, f"{family}.rope.freq_base", usual=10000.0)),
         epsilon=decimal(gguf.field(f"{family}.attention.layer_norm_rms_epsilon", float)),
         experts=number("expert_count", 0),
         experts_used=number("expert_used_count", 0),
@@ -97,6 +98,9 @@ def _check(gguf: Gguf, sizes: Sizes, *, value_width: int) -> None:
         raise gguf.refuse(f"{sizes.heads} heads and {sizes.key_heads} key heads do not divide")
     if value_width != sizes.head_width:
         raise gguf.refuse(f"heads have keys of {sizes.head_width} and values of {value_width}, which is not read")
+    for what, size in (("layer_norm_rms_epsilon", sizes.epsilon), ("rope.freq_base", sizes.rope_base)):
+        if not 0 < size < math.inf:
+            raise gguf.refuse(f"{what} is {size}, not a positive number")
     if sizes.rotated % 2 or not 0 < sizes.rotated <= sizes.head_width:
         raise gguf.refuse(f"{sizes.rotated} rotated dimensions in heads of {sizes.head_width}")
     # Before anything is made for each layer or expert: the counts may be lies.
@@ -106,6 +110,11 @@ def _check(gguf: Gguf, sizes: Sizes, *, value_width: int) -> None:
         raise gguf.refuse(f"{sizes.experts} experts, at most {MOST_EXPERTS} are read")
     if sizes.experts and not 0 < sizes.experts_used <= sizes.experts:
         raise gguf.refuse(f"{sizes.experts_used} of {sizes.experts} experts are used at a time")
+
+
+def _stated(gguf: Gguf, key: str, *, usual: float) -> float:
+    stated = gguf.optional(key, float)
+    return usual if stated is None else stated
 
 
 def _vocabulary(gguf: Gguf) -> int:
