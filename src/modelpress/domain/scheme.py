@@ -150,7 +150,7 @@ KNOWN = (
 
 #: Those that are made; only these may be asked for. The one place that says so.
 SCHEMES = (
-    *(INT8_PTQ, W8A16C16, W4A16C16),
+    *(INT8_PTQ, W8A16C16, W4A16C16, FP8, FP8_BLOCK, NVFP4, MXFP4),
     *(W7A16C16, W6A16C16, W5A16C16, W3A16C16, W2A16C16),
 )
 

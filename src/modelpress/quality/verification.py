@@ -8,15 +8,21 @@ import numpy as np
 
 from modelpress.errors import BadSource, QualityGate
 from modelpress.tensors.folder import Folder, LocalFolder, read_all
-from modelpress.tensors.grid import Grid
 from modelpress.tensors.header import StoredTensor, read_header
 from modelpress.tensors.plan import Plan
 from modelpress.tensors.shard import PlannedShard
 
 _PIECE_BYTES = 8 * 1024 * 1024
 
-#: Where the exponent's bits are: all of them set means infinity or NaN.
-_EXPONENTS = {Grid.BF16: 0x7F80, Grid.F16: 0x7C00, Grid.F32: 0x7F800000}
+#: Scales by their dtype: the integers that have their bits, the first that is too large for one, and the least.
+#: Signed integers put negative numbers, which have the highest bit, below all others.
+_POSITIVE = {
+    "BF16": ("<i2", 0x7F80, 1),
+    "F16": ("<i2", 0x7C00, 1),
+    "F32": ("<i4", 0x7F800000, 1),
+    "F8_E4M3": ("<i1", 0x7F, 1),
+    "U8": ("<u1", 0xFF, 0),  # exponents plus 127; the last one means no number
+}
 
 
 def verify(plan: Plan, directory: Path) -> None:
@@ -53,18 +59,17 @@ def _check_shard(folder: Folder, shard: PlannedShard) -> None:
             raise QualityGate(f"tensor {name!r} is {found[name].spec} at {found[name].offset}, planned was {spec}")
     for step in shard.steps:
         if step.layout is not None:
-            _check_scales(folder, found[step.layout.scales.name])
+            for spec in filter(None, (step.layout.scales, step.layout.overall_scale)):
+                _check_scales(folder, found[spec.name])
 
 
 def _check_scales(folder: Folder, scales: StoredTensor) -> None:
-    grid = Grid(scales.spec.dtype)
-    exponent = _EXPONENTS[grid]
+    number, beyond, least = _POSITIVE[scales.spec.dtype]
     for start in range(0, scales.spec.size_bytes, _PIECE_BYTES):
         buffer = bytearray(min(_PIECE_BYTES, scales.spec.size_bytes - start))
         folder.read_into(scales.file, scales.offset + start, memoryview(buffer))
-        # As signed integers, positive finite numbers are those above zero and below infinity.
-        numbers = np.frombuffer(buffer, dtype="<i4" if grid is Grid.F32 else "<i2")
-        if not ((numbers > 0) & (numbers < exponent)).all():
+        numbers = np.frombuffer(buffer, dtype=number)
+        if not ((numbers >= least) & (numbers < beyond)).all():
             raise QualityGate(f"{scales.spec.name!r} holds a scale that is not a positive finite number")
 
 

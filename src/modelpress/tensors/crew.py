@@ -16,9 +16,10 @@ from pathlib import Path
 from queue import SimpleQueue
 
 from modelpress.tensors.folder import PlannedFolder
+from modelpress.tensors.magnitude import Magnitude
 from modelpress.tensors.piece import Piece, carry_out, pieces_of
 from modelpress.tensors.rows import Workbench
-from modelpress.tensors.shard import PlannedShard
+from modelpress.tensors.shard import Peer, PlannedShard
 from modelpress.tensors.writer import NewFile
 
 #: Pieces after which the disk is given what they wrote: large enough to be written in one go, small beside a shard.
@@ -55,6 +56,7 @@ class Crew:
         self._folder = folder
         self._destination = destination
         self._bench = Workbench()
+        self._magnitudes: dict[tuple[Peer, ...], Magnitude] = {}
         self._drawn = 0
         self._pieces = self._draw()
         self._drawing, self._counting = threading.Lock(), threading.Lock()
@@ -114,7 +116,7 @@ class Crew:
             file = NewFile(self._destination / shard.name, size_bytes=shard.size_bytes)
             self._open.add(file)
             file.write_at(0, shard.header)
-            pieces = list(pieces_of(shard))
+            pieces = list(pieces_of(shard, self._magnitudes))
             begun = _Begun(shard=shard, file=file, left=len(pieces), last=self._drawn + len(pieces))
             if not pieces:
                 self._syncs.append(self._syncer.submit(self._finish, begun))

@@ -7,14 +7,16 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
+from modelpress.errors import Unsupported
 from modelpress.tensors.checkpoint import Checkpoint, Document, SideFile, SourceTensor
-from modelpress.tensors.decision import Decision
+from modelpress.tensors.decision import LARGEST_ROW_BYTES, Decision
 from modelpress.tensors.document import config_document, index_document
-from modelpress.tensors.formats import format_of
+from modelpress.tensors.formats import format_of, nvfp4
 from modelpress.tensors.formats.config_entry import config_entry
 from modelpress.tensors.formats.layout import Weight
+from modelpress.tensors.fusion import fused_with
 from modelpress.tensors.grid import Grid
-from modelpress.tensors.shard import PlannedShard, Step, plan_shards
+from modelpress.tensors.shard import Peer, PlannedShard, Step, plan_shards
 from modelpress.tensors.target import NAMED_IN_CONFIG, module_of
 from modelpress.tensors.treatment import Treatment
 
@@ -32,9 +34,9 @@ class Output:
 
 def directory_output(checkpoint: Checkpoint, decision: Decision) -> Output:
     """compressed-tensors in safetensors files that mirror the source's."""
-    treatments = decision.assignment.treatments
+    treatments, peers = decision.assignment.treatments, _peers(decision)
     runs = [
-        [_step(tensor, treatments.get(tensor.spec.name)) for tensor in run]
+        [_step(tensor, treatments.get(tensor.spec.name), peers.get(tensor.spec.name, ())) for tensor in run]
         for _, run in groupby(decision.tensors, key=lambda tensor: tensor.file)
     ]
     shards = plan_shards(runs)
@@ -47,13 +49,31 @@ def directory_output(checkpoint: Checkpoint, decision: Decision) -> Output:
     return Output(shards=shards, side_files=checkpoint.side_files, documents=documents, quantization_config=entry)
 
 
-def _step(tensor: SourceTensor, treatment: Treatment | None) -> Step:
+def _peers(decision: Decision) -> dict[str, tuple[Peer, ...]]:
+    """For each weight that has a scale of all of it, by name, the weights whose scale that is too."""
+    treatments = decision.assignment.treatments
+    found = {
+        module_of(tensor.spec.name): Peer(name=tensor.spec.name, rows=tensor.rows, grid=Grid(tensor.spec.dtype))
+        for tensor in decision.tensors
+        if tensor.spec.name in treatments and format_of(treatments[tensor.spec.name].scheme) is nvfp4
+    }
+    sets = fused_with(found.keys())
+    return {peer.name: tuple(found[one] for one in sets[module]) for module, peer in found.items()}
+
+
+def _step(tensor: SourceTensor, treatment: Treatment | None, peers: tuple[Peer, ...]) -> Step:
     if treatment is None:
         return Step(source=tensor.spec, rows=tensor.rows)
     rows, columns = tensor.spec.shape
     weight = Weight(module=module_of(tensor.spec.name), rows=rows, columns=columns, grid=Grid(tensor.spec.dtype))
     rounding, layout = format_of(treatment.scheme).lay_out(weight, treatment)
-    return Step(source=tensor.spec, rows=tensor.rows, rounding=rounding, layout=layout)
+    piece_bytes = rounding.row_multiple * tensor.rows.row_bytes
+    if piece_bytes > LARGEST_ROW_BYTES:
+        raise Unsupported(
+            f"{rounding.row_multiple} rows of weight {tensor.spec.name!r}, which are rounded together, have "
+            f"{piece_bytes} bytes; at most {LARGEST_ROW_BYTES} are supported"
+        )
+    return Step(source=tensor.spec, rows=tensor.rows, rounding=rounding, layout=layout, peers=peers)
 
 
 def _ignored(decision: Decision) -> list[str]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from modelpress.errors import Unsupported
 from modelpress.tensors.checkpoint import SINGLE
 from modelpress.tensors.formats.layout import Layout
+from modelpress.tensors.grid import Grid
 from modelpress.tensors.header import encode_header
 from modelpress.tensors.rounding import Rounding
 from modelpress.tensors.rows import Rows
@@ -19,6 +20,15 @@ LARGEST_SHARD_BYTES = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Peer:
+    """A weight whose largest magnitude has a part in the scale of another, or of itself."""
+
+    name: str
+    rows: Rows
+    grid: Grid
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
     """One source tensor and what it becomes: ``rounding`` and ``layout`` for a weight, neither for a copy."""
 
@@ -26,6 +36,8 @@ class Step:
     rows: Rows
     rounding: Rounding | None = None
     layout: Layout | None = None
+    #: The weights whose largest magnitude the rounding must know before its first row, itself among them.
+    peers: tuple[Peer, ...] = ()
 
     @property
     def outputs(self) -> tuple[TensorSpec, ...]:

@@ -23,7 +23,7 @@ from modelpress.tensors import shard as shards
 from modelpress.tensors.compress import compress
 from modelpress.tensors.folder import LocalFolder
 from modelpress.tensors.header import encode_header
-from modelpress.tensors.kernel import twin
+from modelpress.tensors.kernel import twin, twin_floats
 from modelpress.tensors.pack import unpack
 from modelpress.tensors.spec import TensorSpec
 from modelpress.tensors.staging import MANIFEST, seal
@@ -75,7 +75,10 @@ def test_an_output_holds_product_files_alone_and_as_many_bytes_as_planned(source
     assert plan.output_bytes < plan.source_bytes
 
 
-@pytest.mark.parametrize("scheme", ["W4A16C16", "W8A16C16", "INT8-PTQ"])
+FLOATS = ["WFP8AFP8C16", "WFP8AFP8C16-BLOCK", "WNVFP4A16C16", "WMXFP4A16C16"]
+
+
+@pytest.mark.parametrize("scheme", ["W4A16C16", "W8A16C16", "INT8-PTQ", *FLOATS])
 def test_the_bytes_are_the_same_on_any_number_of_threads_and_with_either_kernel(
     source: Path, tmp_path: Path, scheme: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -83,6 +86,8 @@ def test_the_bytes_are_the_same_on_any_number_of_threads_and_with_either_kernel(
     assert product(source, tmp_path / "four", scheme=scheme, threads=4) == made
     assert product(source, tmp_path / "own", scheme=scheme) == made
     monkeypatch.setattr(kernel, "quantize", twin.quantize)
+    for name in ("float8", "nvfp4", "mxfp4", "magnitude"):
+        monkeypatch.setattr(kernel, name, getattr(twin_floats, name))
     assert product(source, tmp_path / "twin", scheme=scheme) == made
 
 

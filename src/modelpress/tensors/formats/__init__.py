@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from modelpress.domain.scheme import Scheme
-from modelpress.tensors.formats import int_quantized, pack_quantized
+from modelpress.tensors.formats import float_quantized, int_quantized, mxfp4, nvfp4, pack_quantized
 from modelpress.tensors.formats.layout import Layout, Weight
 from modelpress.tensors.rounding import Rounding
 from modelpress.tensors.treatment import Treatment
@@ -24,4 +24,8 @@ class Format(Protocol):
 
 def format_of(scheme: Scheme) -> Format:
     """The format that loaders expect for a scheme: packed where activations stay as they are."""
-    return pack_quantized if scheme.activation_bits == 16 else int_quantized
+    if scheme.weight_type == "int":
+        return pack_quantized if scheme.activation_bits == 16 else int_quantized
+    if scheme.weight_bits == 8:
+        return float_quantized
+    return nvfp4 if scheme.group_sizes == (16,) else mxfp4

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from modelpress.tensors.formats import format_of
+from modelpress.domain.scheme import Scheme
+from modelpress.tensors.formats import format_of, mxfp4, nvfp4
 from modelpress.tensors.formats.target_pattern import target_patterns
 from modelpress.tensors.treatment import Treatment
 
@@ -41,34 +42,35 @@ def config_entry(modules: Mapping[Treatment, Sequence[str]], *, ignore: Sequence
 
 
 def _group(treatment: Treatment, *, targets: list[str]) -> dict[str, Any]:
-    scheme = treatment.scheme
+    scheme, size = treatment.scheme, treatment.group_size
+    weights = _numbers(scheme.weight_bits, scheme, size=size, symmetric=treatment.symmetric)
+    if scheme.grouping == "block":
+        weights |= {"strategy": "block", "group_size": None, "block_structure": [size, size]}
+    elif scheme.weight_type == "float" and scheme.weight_bits == 4:
+        weights |= _FLOAT4[format_of(scheme).NAME]
     activations = None
     if scheme.activation_bits < 16:
-        activations = _numbers(scheme.activation_bits, strategy="token", group_size=None, dynamic=True)
-    return {
-        "targets": targets,
-        "weights": _numbers(
-            scheme.weight_bits,
-            strategy="channel" if treatment.group_size is None else "group",
-            group_size=treatment.group_size,
-            dynamic=False,
-            symmetric=treatment.symmetric,
-        ),
-        "input_activations": activations,
-        "output_activations": None,
-    }
+        # A group of a token's numbers for a block of weights, else all of them.
+        activations = _numbers(scheme.activation_bits, scheme, size=size if scheme.grouping == "block" else None)
+        activations |= {"dynamic": True} | ({"strategy": "token"} if scheme.grouping != "block" else {})
+    return {"targets": targets, "weights": weights, "input_activations": activations, "output_activations": None}
 
 
-def _numbers(
-    bits: int, *, strategy: str, group_size: int | None, dynamic: bool, symmetric: bool = True
-) -> dict[str, Any]:
+#: By their scales' dtypes loaders tell the two formats' arithmetic apart.
+_FLOAT4: dict[str, dict[str, Any]] = {
+    nvfp4.NAME: {"strategy": "tensor_group", "scale_dtype": "torch.float8_e4m3fn"},
+    mxfp4.NAME: {"scale_dtype": "torch.uint8"},
+}
+
+
+def _numbers(bits: int, scheme: Scheme, *, size: int | None, symmetric: bool = True) -> dict[str, Any]:
     return {
         "num_bits": bits,
-        "type": "int",
+        "type": scheme.weight_type,
         "symmetric": symmetric,
-        "strategy": strategy,
-        "group_size": group_size,
-        "dynamic": dynamic,
+        "strategy": "channel" if size is None else "group",
+        "group_size": size,
+        "dynamic": False,
         "actorder": None,
         "block_structure": None,
     }

@@ -26,6 +26,8 @@ class Layout:
     rounded: tuple[TensorSpec, ...]
     #: The one of them that holds scales.
     scales: TensorSpec
+    #: The one that holds a scale of all of them, if there is one.
+    overall_scale: TensorSpec | None = None
     #: Those whose bytes are known without the weight's data.
     constants: tuple[tuple[TensorSpec, bytes], ...] = ()
 

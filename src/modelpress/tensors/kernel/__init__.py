@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from modelpress.tensors.kernel import block_decoding, blocks, float8_blocks, library, native, twin
+from modelpress.tensors.kernel import (
+    block_decoding,
+    blocks,
+    float8_blocks,
+    library,
+    native,
+    native_floats,
+    twin,
+    twin_floats,
+)
 from modelpress.tensors.kernel.numbers import Bytes
 
 if TYPE_CHECKING:
@@ -32,3 +41,6 @@ quantize: Quantize = native.NativeKernel(LIBRARY).quantize if LIBRARY else twin.
 widen_float8: float8_blocks.WidenFloat8 = float8_blocks.by_library(LIBRARY) if LIBRARY else float8_blocks.by_numpy
 encode_blocks: blocks.EncodeBlocks = blocks.by_library(LIBRARY) if LIBRARY else blocks.by_numpy
 decode_blocks: block_decoding.DecodeBlocks = block_decoding.by_library(LIBRARY) if LIBRARY else block_decoding.by_numpy
+
+_floats = native_floats.NativeFloats(LIBRARY) if LIBRARY else twin_floats
+float8, nvfp4, mxfp4, magnitude = _floats.float8, _floats.nvfp4, _floats.mxfp4, _floats.magnitude
