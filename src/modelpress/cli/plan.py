@@ -121,7 +121,7 @@ def _columns(lines: Sequence[Line], *, shards: int) -> list[_Column]:
     """The table's columns, of a cell for each line and one for the sum."""
     counts = [line.count for line in lines]
     before, after = ([getattr(line, name) for line in lines] for name in ("source_bytes", "output_bytes"))
-    becomes = [_part_text(line.part) if line.treatment is None else treatment_text(line.treatment) for line in lines]
+    becomes = list(map(_becomes, lines))
     ratios = ["" if _stays(line) else f"{line.output_bytes / max(line.source_bytes, 1):.1%}" for line in lines]
     return [
         _Column(title="TENSORS", cells=[*(line.name for line in lines), ""]),
@@ -161,6 +161,12 @@ def _total(columns: Sequence[_Column]) -> int:
 
 def _stays(line: Line) -> bool:
     return line.treatment is None
+
+
+def _becomes(line: Line) -> str:
+    if line.treatment is None:
+        return _part_text(line.part)
+    return line.output_dtype if line.treatment.scheme.output_format == "gguf" else treatment_text(line.treatment)
 
 
 def _part_text(part: Part) -> str:

@@ -40,7 +40,7 @@ class Loading(StrEnum):
 
     SEEN = "seen"  #: it was seen to load and generate
     NOT_SEEN = "not seen"  #: it was not tried
-    NO_KERNEL = "has no kernel"  #: it was tried, and refused
+    NO_KERNEL = "has no kernel"  #: it was tried, and refused; or by its source it would be
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +107,7 @@ _TRANSFORMERS = Runtime(
     name="transformers", version="5.17", loading=Loading.SEEN, hardware="any: weights are unpacked or emulated"
 )
 _VLLM_CPU = Runtime(name="vLLM (CPU)", version="0.32", loading=Loading.SEEN, hardware="x86-64")
+_VLLM_CPU_UNTRIED = Runtime(name="vLLM (CPU)", version="", loading=Loading.NOT_SEEN, hardware="")
 _VLLM_CPU_REFUSES = Runtime(name="vLLM (CPU)", version="0.32", loading=Loading.NO_KERNEL, hardware="")
 
 
@@ -181,7 +182,7 @@ _ALL = (
         measured_ratio=0.6101,
         calibration_helps=False,
         calibration="not measured",
-        runtimes=(_TRANSFORMERS, _VLLM_CPU_REFUSES, _FP8_GPU),
+        runtimes=(_TRANSFORMERS, _VLLM_CPU_UNTRIED, _FP8_GPU),
     ),
     SchemeFact(
         scheme=FP8_BLOCK,
@@ -189,7 +190,7 @@ _ALL = (
         measured_ratio=0.609,
         calibration_helps=False,
         calibration="not measured",
-        runtimes=(_TRANSFORMERS, _VLLM_CPU_REFUSES, _FP8_GPU),
+        runtimes=(_TRANSFORMERS, _VLLM_CPU_UNTRIED, _FP8_GPU),
     ),
     SchemeFact(
         scheme=NVFP4,

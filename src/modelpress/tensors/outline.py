@@ -26,6 +26,8 @@ class Line:
     part: Part
     #: None: they stay as they are.
     treatment: Treatment | None
+    #: What the values become; schemes of GGUF give some tensors more bits than others.
+    output_dtype: str
     #: Of all of them together, before and after.
     source_bytes: int
     output_bytes: int
@@ -34,7 +36,7 @@ class Line:
 def outline(plan: Plan) -> list[Line]:
     """The lines of a plan, in the order in which the source has the first tensor of each."""
     treatments = plan.decision.assignment.treatments
-    lines: dict[tuple[Words, str, tuple[int, ...], Treatment | None], list[tuple[Words, Step]]] = {}
+    lines: dict[tuple[Words, str, tuple[int, ...], Treatment | None, str], list[tuple[Words, Step]]] = {}
     alike: dict[Words, list[set[str]]] = {}
     for shard in plan.shards:
         for step in shard.steps:
@@ -42,7 +44,7 @@ def outline(plan: Plan) -> list[Line]:
             pattern = tuple("*" if word.isdecimal() else word for word in words)
             for values, word in zip(alike.setdefault(pattern, [set() for _ in words]), words, strict=True):
                 values.add(word)
-            what = (pattern, step.source.dtype, step.source.shape, treatments.get(step.source.name))
+            what = (pattern, step.source.dtype, step.source.shape, treatments.get(step.source.name), _dtype(step))
             lines.setdefault(what, []).append((words, step))
     return [
         _line(plan, [step for _, step in members], name=_name([words for words, _ in members], alike[pattern]))
@@ -59,9 +61,14 @@ def _line(plan: Plan, steps: Sequence[Step], *, name: str) -> Line:
         shape=first.shape,
         part=plan.decision.parts[first.name],
         treatment=plan.decision.assignment.treatments.get(first.name),
+        output_dtype=_dtype(steps[0]),
         source_bytes=sum(step.rows.stored_bytes for step in steps),
         output_bytes=sum(step.output_bytes for step in steps),
     )
+
+
+def _dtype(step: Step) -> str:
+    return step.outputs[0].dtype
 
 
 def _name(names: Sequence[Words], alike: Sequence[set[str]]) -> str:

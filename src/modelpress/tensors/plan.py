@@ -16,10 +16,11 @@ from modelpress.errors import AlreadyCompressed
 from modelpress.tensors.checkpoint import Checkpoint, Document, SideFile
 from modelpress.tensors.decision import Decision, decide
 from modelpress.tensors.document import report_document
+from modelpress.tensors.fusion_note import split_notes
 from modelpress.tensors.output import directory_output
 from modelpress.tensors.shard import PlannedShard
 from modelpress.tensors.spec import printable
-from modelpress.tensors.target import Part
+from modelpress.tensors.target import Part, module_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,9 +66,8 @@ def make_plan(checkpoint: Checkpoint, recipe: Recipe) -> Plan:
     decision = decide(checkpoint, recipe)
     output = directory_output(checkpoint, decision)
     group_size = decision.assignment.group_size
-    notes = tuple(
-        map(printable, (*checkpoint.notes, *decision.assignment.notes, *_notes(checkpoint, recipe, decision)))
-    )
+    decided = (*decision.assignment.notes, *_split(decision))
+    notes = tuple(map(printable, (*checkpoint.notes, *decided, *_notes(checkpoint, recipe, decision))))
     documents = (*output.documents, report_document(recipe, group_size=group_size, notes=notes))
     return Plan(
         recipe=recipe,
@@ -86,6 +86,14 @@ def make_plan(checkpoint: Checkpoint, recipe: Recipe) -> Plan:
         digest=_digest(checkpoint, recipe),
         fingerprints=checkpoint.fingerprints,
     )
+
+
+def _split(decision: Decision) -> Iterator[str]:
+    assignment = decision.assignment
+    if next(iter(assignment.modules)).scheme.output_format != "compressed-tensors":
+        return iter(())
+    treated = {module: treatment for treatment, modules in assignment.modules.items() for module in modules}
+    return split_notes(treated | dict.fromkeys(map(module_of, assignment.kept)))
 
 
 def _notes(checkpoint: Checkpoint, recipe: Recipe, decision: Decision) -> Iterator[str]:
