@@ -119,7 +119,7 @@ def disk_errors(path: Path, *, size_bytes: int) -> Iterator[None]:
 def remove_partials(directory: Path) -> None:
     """Remove the files that writers left behind in ``directory``; one that is being written stays."""
     for partial in directory.glob(f"*{PARTIAL}"):
-        with suppress(FileNotFoundError, BlockingIOError), partial.open("rb") as file:
+        with suppress(OSError), partial.open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             partial.unlink(missing_ok=True)
 
