@@ -59,7 +59,7 @@ def open_gguf_checkpoint(folder: Folder, file: str) -> Checkpoint:
 
 
 def _documents(made: dict[str, Any]) -> Iterator[Document]:
-    return (json_document(name, content) for name, content in made.items())
+    return (json_document(name, content, indent=None if name == _TOKENIZER else 2) for name, content in made.items())
 
 
 def _notes(gguf: Gguf, rows: Sequence[GgufRows]) -> Iterator[str]:
