@@ -20,7 +20,7 @@ from pathlib import Path
 from benchmarks.core.place import ROOT, fits, tell
 
 #: Part of the directories' names: what is written otherwise from now on gets a new one.
-_FORM = "1"
+_FORM = "2"
 _BLOCK_NUMBERS = 1 << 25
 #: The standard deviation of weights of trained models of these sizes.
 _SCALE = 0.02
@@ -42,9 +42,14 @@ class Shapes:
     files: int
     #: Full of holes, which take no room on the disk and read as zeros.
     sparse: bool = False
+    #: Ends of the names of the tensors that there are; all of them, if none is given.
+    kept: tuple[str, ...] = ("",)
 
     def tensors(self) -> Iterator[tuple[str, Shape]]:
         """Names and shapes, in the order of the files."""
+        return ((name, shape) for name, shape in self._whole() if name.endswith(self.kept))
+
+    def _whole(self) -> Iterator[tuple[str, Shape]]:
         narrow = self.hidden // self.heads * self.key_heads
         yield "model.embed_tokens.weight", (self.words, self.hidden)
         for layer in range(self.layers):
@@ -95,7 +100,16 @@ MODELS = {
     "1.5B": Shapes(hidden=1536, inner=8960, layers=28, heads=12, key_heads=2, words=151936, tied=True, files=3),
     "7B": Shapes(hidden=3584, inner=18944, layers=28, heads=28, key_heads=4, words=152064, tied=False, files=4),
     "huge": Shapes(
-        hidden=8192, inner=262144, layers=1, heads=64, key_heads=8, words=262144, tied=True, files=1, sparse=True
+        hidden=8192,
+        inner=262144,
+        layers=1,
+        heads=64,
+        key_heads=8,
+        words=262144,
+        tied=True,
+        files=1,
+        sparse=True,
+        kept=("embed_tokens.weight", "down_proj.weight", "norm.weight"),
     ),
 }
 

@@ -89,7 +89,7 @@ def _measure(
     prepare = before or (lambda model: None)
     for number in range(ROUNDS):
         for job in jobs:
-            if not fits(weight_bytes(model)):
+            if not fits(weight_bytes(model) * 2 // 3):
                 raise SystemExit(f"the disk of {ROOT} is full")
             tell(f"{size} {'warm' if before is None else 'cold'}, round {number + 1} of {ROUNDS}: {job.name}")
             prepare(model)

@@ -90,7 +90,7 @@ def _compress(source: Path, destination: Path, *, recipe: Recipe, threads: int |
     from modelpress.tensors.plan import make_plan
 
     folder = folder_of(source)
-    # Made here as well as by the work itself: reading headers is cheap, and a refusal comes before anything is written.
+    # Made before the staging directory is: a refusal comes before anything is written.
     plan = make_plan(open_checkpoint(folder), recipe)
     for note in plan.notes:
         say(note)
@@ -158,7 +158,7 @@ def _carry_out(plan: Plan, folder: Folder, *, staging: Path, threads: int | None
 
     Raises: TaskError, KeyboardInterrupt.
     """
-    from modelpress.worker.press import press
+    from modelpress.worker.press import carry_out
 
     bars = Bars()
     shards_done: int | None = None
@@ -172,7 +172,7 @@ def _carry_out(plan: Plan, folder: Folder, *, staging: Path, threads: int | None
 
     try:
         with bars:
-            return press(folder, plan.recipe, staging, report=report, threads=threads)[1]
+            return carry_out(plan, folder, staging, report=report, threads=threads)
     except BaseException as exc:
         # Before the first report nothing is known of the directory, and it may not even be ours.
         if shards_done is not None:

@@ -34,8 +34,21 @@ def press(
 
     Raises: TaskError.
     """
-    began = time.monotonic()
     plan = make_plan(open_checkpoint(folder), recipe)
+    return plan, carry_out(plan, folder, staging, report=report, threads=threads, say=say)
+
+
+def carry_out(
+    plan: Plan,
+    folder: Folder,
+    staging: Path,
+    *,
+    report: Callable[[Progress], None],
+    threads: int | None = None,
+    say: Callable[[str], None] = lambda text: None,
+) -> Statistics:
+    """:func:`press`, for a plan that was made of ``folder`` a moment ago; a source changed since is refused."""
+    began = time.monotonic()
     _say_plan(plan, say)
     reused = compress(plan, folder, staging, report=_saying_shards(report, len(plan.shards), say), threads=threads)
     report(
@@ -62,7 +75,7 @@ def press(
         f"done: {statistics.source_bytes} bytes became {statistics.output_bytes} in {statistics.seconds:.1f} s, "
         f"with at most {statistics.peak_memory_bytes} bytes of memory"
     )
-    return plan, statistics
+    return statistics
 
 
 def _say_plan(plan: Plan, say: Callable[[str], None]) -> None:
