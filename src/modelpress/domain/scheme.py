@@ -138,6 +138,7 @@ MXFP4 = Scheme(
     group_sizes=(32,),
 )
 Q8_0 = _gguf("Q8_0", bits=8, block=32)
+Q6_K = _gguf("Q6_K", bits=6, block=256)
 Q4_0 = _gguf("Q4_0", bits=4, block=32)
 Q4_K_M = _gguf("Q4_K_M", bits=4, block=256, symmetric=False)
 
@@ -145,13 +146,14 @@ Q4_K_M = _gguf("Q4_K_M", bits=4, block=256, symmetric=False)
 KNOWN = (
     *(INT8_PTQ, W8A16C16, W4A16C16, FP8, FP8_BLOCK, NVFP4, MXFP4),
     *(W7A16C16, W6A16C16, W5A16C16, W3A16C16, W2A16C16),
-    *(Q8_0, Q4_K_M, Q4_0),
+    *(Q8_0, Q6_K, Q4_K_M, Q4_0),
 )
 
 #: Those that are made; only these may be asked for. The one place that says so.
 SCHEMES = (
     *(INT8_PTQ, W8A16C16, W4A16C16, FP8, FP8_BLOCK, NVFP4, MXFP4),
     *(W7A16C16, W6A16C16, W5A16C16, W3A16C16, W2A16C16),
+    *(Q8_0, Q6_K, Q4_K_M, Q4_0),
 )
 
 #: What a container's generic names mean in GGUF, where weights are rounded in llama.cpp's own blocks.

@@ -15,6 +15,10 @@ from modelpress.domain.scheme import (
     INT8_PTQ,
     MXFP4,
     NVFP4,
+    Q4_0,
+    Q4_K_M,
+    Q6_K,
+    Q8_0,
     SCHEMES,
     W2A16C16,
     W3A16C16,
@@ -93,6 +97,8 @@ class SchemeFact:
     @property
     def ratio_basis(self) -> str:
         """How ``ratio`` was computed."""
+        if self.scheme.output_format == "gguf":
+            return f"computed: {self.stored_bits:g} bits for most weights, scales included, against 16; norms are F32"
         scales = "scales left out"
         if self.scheme.grouping == "group":
             article = "an" if self.scale_bits == 8 else "a"
@@ -109,6 +115,9 @@ _TRANSFORMERS = Runtime(
 _VLLM_CPU = Runtime(name="vLLM (CPU)", version="0.32", loading=Loading.SEEN, hardware="x86-64")
 _VLLM_CPU_UNTRIED = Runtime(name="vLLM (CPU)", version="", loading=Loading.NOT_SEEN, hardware="")
 _VLLM_CPU_REFUSES = Runtime(name="vLLM (CPU)", version="0.32", loading=Loading.NO_KERNEL, hardware="")
+_LLAMA_CPP = Runtime(
+    name="llama.cpp (xllamacpp)", version="2026.10", loading=Loading.SEEN, hardware="any that llama.cpp runs on"
+)
 
 
 def _vllm_gpu(hardware: str) -> Runtime:
@@ -142,6 +151,21 @@ def _few_bits(scheme: Scheme, *, measured_ratio: float, perplexity: str) -> Sche
         calibration_helps=scheme.weight_bits < 5,
         calibration=_without_data(perplexity),
         runtimes=(_TRANSFORMERS, _VLLM_CPU_REFUSES, _HUMMING),
+    )
+
+
+def _blocks(scheme: Scheme, *, summary: str, scale_bits: int, measured_ratio: float) -> SchemeFact:
+    """Of llama.cpp's file types; ``scale_bits`` are all that a block has besides its weights."""
+    few = scheme.weight_bits < 5
+    weighing = "llama.cpp's own tool can weigh errors by what a text shows to matter, this version cannot"
+    return SchemeFact(
+        scheme=scheme,
+        summary=f"GGUF for llama.cpp: {summary}; embedding and output layer too",
+        scale_bits=scale_bits,
+        measured_ratio=measured_ratio,
+        calibration_helps=few,
+        calibration=f"not measured: {weighing if few else 'little is lost without data'}",
+        runtimes=(_LLAMA_CPP,),
     )
 
 
@@ -210,6 +234,15 @@ _ALL = (
         calibration="not measured",
         runtimes=(_TRANSFORMERS, _VLLM_CPU_REFUSES, _MXFP4_GPU),
     ),
+    _blocks(Q8_0, summary="8 bits, a scale for 32 weights", scale_bits=16, measured_ratio=0.534),
+    _blocks(Q6_K, summary="6 bits, searched scales of 16 under one of 256", scale_bits=144, measured_ratio=0.51),
+    _blocks(
+        Q4_K_M,
+        summary="4 bits, searched scales and minimums of 32 under those of 256; 6 bits where most would be lost",
+        scale_bits=128,
+        measured_ratio=0.389,
+    ),
+    _blocks(Q4_0, summary="4 bits, a scale for 32 weights", scale_bits=16, measured_ratio=0.339),
 )
 
 #: Of the schemes that are offered.

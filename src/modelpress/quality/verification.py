@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from modelpress.errors import BadSource, QualityGate
+from modelpress.quality.gguf_file import check_gguf
 from modelpress.tensors.folder import Folder, LocalFolder, read_all
 from modelpress.tensors.header import StoredTensor, read_header
 from modelpress.tensors.plan import Plan
@@ -33,8 +34,9 @@ def verify(plan: Plan, directory: Path) -> None:
     """
     folder = LocalFolder(directory)
     try:
+        check = check_gguf if plan.recipe.scheme.output_format == "gguf" else _check_shard
         for shard in plan.shards:
-            _check_shard(folder, shard)
+            check(folder, shard)
         for document in plan.documents:
             _check_size(folder, document.name, len(document.content))
             if read_all(folder, document.name, limit_bytes=len(document.content)) != document.content:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from modelpress.errors import BadSource
@@ -91,6 +91,8 @@ class Checkpoint:
     notes: tuple[str, ...]
     #: What tells that it was quantized before; such a checkpoint is sound, but no plan is made of it.
     already_compressed: str | None
+    #: Where it was read from: a side file is read by those who need its content.
+    folder: Folder = field(compare=False, repr=False)
 
 
 def open_checkpoint(folder: Folder) -> Checkpoint:
@@ -126,6 +128,7 @@ def open_checkpoint(folder: Folder) -> Checkpoint:
         fingerprints={name: folder.fingerprint(name) for name in read},
         notes=notes,
         already_compressed=why_compressed(config, (tensor.spec for tensor in tensors)),
+        folder=folder,
     )
 
 

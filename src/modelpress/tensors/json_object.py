@@ -26,16 +26,23 @@ class NotAnObject(ValueError):
     """Why these bytes are not taken for a JSON object: a clause to follow "it is" or "its header is"."""
 
 
-def parse_object(raw: bytes, *, strict: bool = False) -> dict[str, Any]:
+def parse_object(
+    raw: bytes,
+    *,
+    strict: bool = False,
+    bytes_a_bracket: int = _BYTES_A_BRACKET,
+    bytes_a_comma: int = _BYTES_A_COMMA,
+) -> dict[str, Any]:
     """The JSON object that ``raw`` is.
 
     ``strict`` is what Rust's parser of safetensors is: no NaN, no name twice in one object, no zero with a minus. A
-    config is not strict: those of some state-space models hold Infinity.
+    config is not strict: those of some state-space models hold Infinity. A file may be no denser than one bracket in
+    ``bytes_a_bracket``, and likewise its commas.
 
     Bound:  memory is at most some sixteen times ``raw``, time is in proportion to it.
     Raises: NotAnObject.
     """
-    _look_over(raw)
+    _look_over(raw, bytes_a_bracket=bytes_a_bracket, bytes_a_comma=bytes_a_comma)
     hooks: dict[str, Any] = {}
     if strict:
         hooks = {"object_pairs_hook": _without_duplicates, "parse_constant": _no_constant}
@@ -58,7 +65,7 @@ def is_text(text: str) -> bool:
     return text.isascii() or not any("\ud800" <= character <= "\udfff" for character in text)
 
 
-def _look_over(raw: bytes) -> None:
+def _look_over(raw: bytes, *, bytes_a_bracket: int, bytes_a_comma: int) -> None:
     """Nothing, if ``raw`` is no deeper and no denser than a model's JSON is; whether it is JSON is not asked."""
     # With escapes gone, every quotation mark begins or ends a string.
     text = raw.replace(b"\\\\", b"").replace(b'\\"', b"")
@@ -77,7 +84,7 @@ def _look_over(raw: bytes) -> None:
         level = int(levels[-1])
         brackets += int(np.count_nonzero(opened))
         commas += int(np.count_nonzero(data == ord(",")))
-    if len(raw) > _HARMLESS_BYTES and (brackets * _BYTES_A_BRACKET > len(raw) or commas * _BYTES_A_COMMA > len(raw)):
+    if len(raw) > _HARMLESS_BYTES and (brackets * bytes_a_bracket > len(raw) or commas * bytes_a_comma > len(raw)):
         raise NotAnObject(f"JSON of {brackets} brackets and {commas} commas in {len(raw)} bytes, as no model has it")
 
 

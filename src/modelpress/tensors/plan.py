@@ -17,7 +17,7 @@ from modelpress.tensors.checkpoint import Checkpoint, Document, SideFile
 from modelpress.tensors.decision import Decision, decide
 from modelpress.tensors.document import report_document
 from modelpress.tensors.fusion_note import split_notes
-from modelpress.tensors.output import directory_output
+from modelpress.tensors.output import Output, directory_output
 from modelpress.tensors.shard import PlannedShard
 from modelpress.tensors.spec import printable
 from modelpress.tensors.target import Part, module_of
@@ -63,22 +63,20 @@ def make_plan(checkpoint: Checkpoint, recipe: Recipe) -> Plan:
     """
     if checkpoint.already_compressed is not None:
         raise AlreadyCompressed(checkpoint.already_compressed, hint="compress the original, unquantized model instead")
-    decision = decide(checkpoint, recipe)
-    output = directory_output(checkpoint, decision)
-    group_size = decision.assignment.group_size
-    decided = (*decision.assignment.notes, *_split(decision))
-    notes = tuple(map(printable, (*checkpoint.notes, *decided, *_notes(checkpoint, recipe, decision))))
-    documents = (*output.documents, report_document(recipe, group_size=group_size, notes=notes))
+    made = _gguf(checkpoint, recipe) if recipe.scheme.output_format == "gguf" else _directory(checkpoint, recipe)
+    notes = tuple(map(printable, (*checkpoint.notes, *made.notes)))
+    output = made.output
+    documents = (*output.documents, report_document(recipe, group_size=made.group_size, notes=notes))
     return Plan(
         recipe=recipe,
-        decision=decision,
+        decision=made.decision,
         shards=output.shards,
         side_files=output.side_files,
         documents=documents,
         quantization_config=output.quantization_config,
-        group_size=group_size,
+        group_size=made.group_size,
         source_bytes=checkpoint.size_bytes,
-        plain_bytes=sum(tensor.spec.size_bytes for tensor in decision.tensors),
+        plain_bytes=made.plain_bytes,
         output_bytes=sum(shard.size_bytes for shard in output.shards)
         + sum(side_file.size_bytes for side_file in output.side_files)
         + sum(len(document.content) for document in documents),
@@ -90,10 +88,44 @@ def make_plan(checkpoint: Checkpoint, recipe: Recipe) -> Plan:
 
 def _split(decision: Decision) -> Iterator[str]:
     assignment = decision.assignment
-    if next(iter(assignment.modules)).scheme.output_format != "compressed-tensors":
-        return iter(())
     treated = {module: treatment for treatment, modules in assignment.modules.items() for module in modules}
     return split_notes(treated | dict.fromkeys(map(module_of, assignment.kept)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Made:
+    """The files of a container, and what the plan says of them."""
+
+    output: Output
+    decision: Decision
+    group_size: int | None
+    plain_bytes: int
+    notes: tuple[str, ...]
+
+
+def _directory(checkpoint: Checkpoint, recipe: Recipe) -> _Made:
+    decision = decide(checkpoint, recipe)
+    return _Made(
+        output=directory_output(checkpoint, decision),
+        decision=decision,
+        group_size=decision.assignment.group_size,
+        plain_bytes=sum(tensor.spec.size_bytes for tensor in decision.tensors),
+        notes=(*decision.assignment.notes, *_split(decision), *_notes(checkpoint, recipe, decision)),
+    )
+
+
+def _gguf(checkpoint: Checkpoint, recipe: Recipe) -> _Made:
+    # Here, so that a process that writes no such file does without its tables.
+    from modelpress.tensors.gguf_output.output import gguf_output
+
+    made = gguf_output(checkpoint, recipe)
+    return _Made(
+        output=made.output,
+        decision=made.decision,
+        group_size=made.decision.assignment.group_size,
+        plain_bytes=made.plain_bytes,
+        notes=made.notes,
+    )
 
 
 def _notes(checkpoint: Checkpoint, recipe: Recipe, decision: Decision) -> Iterator[str]:

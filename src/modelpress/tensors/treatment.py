@@ -47,7 +47,7 @@ def assign(recipe: Recipe, widths: Mapping[str, int]) -> Assignment:
     Raises: Unsupported if not as the recipe asks, or if a pattern of it means no linear layer.
     """
     modules = {name: module_of(name) for name in widths}
-    _check_patterns(recipe, modules.values())
+    check_patterns(recipe, modules.values())
     own = recipe.own_choice
     chosen: dict[Choice, dict[str, int]] = {own: {}}
     kept = []
@@ -88,7 +88,7 @@ def _told(kept: list[str]) -> Iterator[str]:
         yield f"{len(kept)} linear weights are left as they are, as asked, first {kept[0]}."
 
 
-def _check_patterns(recipe: Recipe, modules: Collection[str]) -> None:
+def check_patterns(recipe: Recipe, modules: Collection[str]) -> None:
     patterns = [*recipe.targets, *recipe.ignore, *(target for over in recipe.overrides for target in over.targets)]
     for pattern in unmatched(patterns, modules):
         words = near(pattern, modules)

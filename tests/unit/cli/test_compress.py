@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from modelpress.domain.scheme import SCHEMES
 from modelpress.domain.task import Progress
 from modelpress.domain.wish import Wish, make_recipe
 from modelpress.tensors.folder import LocalFolder
@@ -181,7 +182,7 @@ def test_a_directory_that_is_no_model_is_refused_before_anything_is_written(cli:
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        (["--weight", "W3"], "'--weight': 'W3' is none of INT8-PTQ, W8A16C16, W4A16C16"),
+        (["--weight", "W3"], f"'--weight': 'W3' is none of {', '.join(scheme.name for scheme in SCHEMES)}"),
         (
             ["--weight", "W4A16", "--group-size", "0"],
             "'--group-size': '0' is neither a number of columns nor 'channel'",

@@ -6,7 +6,7 @@ orders are those of llama.cpp's gguf-py/gguf/tensor_mapping.py and convert_hf_to
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass, field, replace
 
 from modelpress.tensors.gguf.header import Gguf, GgufTensor
@@ -171,6 +171,24 @@ _OTHERS = {
 
 READ_ARCHITECTURES = ("llama", *_OTHERS)
 
+#: transformers' classes whose models have the same tensors as another's.
+_SAME = {"MistralForCausalLM": _LLAMA.class_name}
+
+
+def family_of(class_name: str, names: Container[str]) -> tuple[str, Architecture] | None:
+    """What ``general.architecture`` says of a transformers class whose tensors have these names; None if unknown."""
+    class_name = _SAME.get(class_name, class_name)
+    if class_name == _LLAMA.class_name:
+        return "llama", _LLAMA_WITH_BIASES if "model.layers.0.self_attn.q_proj.bias" in names else _LLAMA
+    if class_name == _MIXTRAL.class_name:
+        return "llama", _MIXTRAL
+    found = (item for item in _OTHERS.items() if item[1].class_name == class_name)
+    return next(found, None)
+
+
+#: transformers' classes that :func:`family_of` knows.
+KNOWN_CLASSES = (_LLAMA.class_name, *_SAME, _MIXTRAL.class_name, *(other.class_name for other in _OTHERS.values()))
+
 
 def architecture_of(gguf: Gguf) -> Architecture:
     """The architecture of a file; BadSource naming it if it is not read."""
@@ -199,7 +217,7 @@ def tensors_of(gguf: Gguf, architecture: Architecture, sizes: Sizes) -> tuple[tu
     """
     made: list[tuple[TensorSpec, GgufRows]] = []
     used = set(architecture.settings)
-    for part in _parts(gguf, architecture, sizes):
+    for part in parts_of(architecture, layers=sizes.layers, tied=is_tied(gguf)):
         tensor = gguf.tensors.get(part.theirs)
         wanted = tuple(sizes.extents[letter] for letter in part.shape)
         if tensor is None or _bare(tensor.shape) != _bare(wanted):
@@ -220,16 +238,27 @@ def _bare(shape: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(extent for extent in shape if extent != 1)
 
 
-def _parts(gguf: Gguf, architecture: Architecture, sizes: Sizes) -> Iterator[Part]:
+def parts_of(architecture: Architecture, *, layers: int, tied: bool) -> Iterator[Part]:
+    """Every tensor of a model, in the order of the forward pass."""
     yield _weight("token_embd", "model.embed_tokens", "VH")
-    for number in range(sizes.layers):
+    for number in range(layers):
         for part in architecture.layer:
             yield Part(
                 theirs=f"blk.{number}.{part.theirs}", ours=f"model.layers.{number}.{part.ours}", shape=part.shape
             )
     yield _weight("output_norm", "model.norm", "H")
-    if not is_tied(gguf):
+    if not tied:
         yield _weight("output", "lm_head", "VH")
+
+
+def is_permuted(architecture: Architecture, part: Part) -> bool:
+    """Whether the rows of each head have other places there."""
+    return architecture.permuted and (".attn_q." in part.theirs or ".attn_k." in part.theirs)
+
+
+def is_raised(architecture: Architecture, part: Part) -> bool:
+    """Whether one is added to each number there."""
+    return architecture.raised and "norm" in part.theirs
 
 
 def _tensors(
@@ -240,14 +269,14 @@ def _tensors(
         for expert in range(shape[0]):
             yield _spec(part.ours.format(expert), shape[1:]), whole.part(start=expert * shape[1], count=shape[1])
         return
-    if architecture.permuted and (".attn_q." in part.theirs or ".attn_k." in part.theirs):
+    if is_permuted(architecture, part):
         # A bias changes the places of single values.
         rows = rows_of(gguf, tensor, columns=shape[-1] if len(shape) > 1 else 1)
         _check_head(gguf, rows, sizes)
         yield _spec(part.ours, shape), replace(rows, head_rows=sizes.head_width)
         return
     rows = rows_of(gguf, tensor)
-    yield _spec(part.ours, shape), replace(rows, raised=architecture.raised and "norm" in part.theirs)
+    yield _spec(part.ours, shape), replace(rows, raised=is_raised(architecture, part))
 
 
 def _check_head(gguf: Gguf, rows: GgufRows, sizes: Sizes) -> None:

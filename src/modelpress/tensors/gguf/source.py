@@ -55,6 +55,7 @@ def open_gguf_checkpoint(folder: Folder, file: str) -> Checkpoint:
         fingerprints={name: folder.fingerprint(name) for name in read},
         notes=tuple(_notes(gguf, [rows for _, rows in tensors])),
         already_compressed=None,
+        folder=folder,
     )
 
 

@@ -10,7 +10,7 @@
 #include "numbers.h"
 
 /* As ggml numbers them. */
-enum { TO_F32 = 0, TO_F16 = 1, TO_Q4_0 = 2, TO_Q5_0 = 6, TO_Q8_0 = 8, TO_Q4_K = 12, TO_Q6_K = 14 };
+enum { TO_F32 = 0, TO_F16 = 1, TO_Q4_0 = 2, TO_Q5_0 = 6, TO_Q8_0 = 8, TO_Q4_K = 12, TO_Q6_K = 14, TO_BF16 = 30 };
 
 /* Groups side by side: two blocks of Q4_K, one of Q6_K. */
 enum { LANES = 16, BLOCK = 256, CHUNK = 512 };
@@ -34,8 +34,12 @@ BODY int32_t nearest(float x, int32_t low, int32_t high) {
     return n < high ? n : high;
 }
 
-/* The nearest number of F16, as bits; up to LARGEST in size. */
-BODY uint16_t half_of(float x) { return (uint16_t)(narrow(size(x), F16) | (as_bits(x) >> 16 & 0x8000u)); }
+/* The nearest number of the grid, as bits; of F16 up to LARGEST in size. */
+BODY uint16_t signed_narrow(float x, int grid) {
+    return (uint16_t)(narrow(size(x), grid) | (as_bits(x) >> 16 & 0x8000u));
+}
+
+BODY uint16_t half_of(float x) { return signed_narrow(x, F16); }
 
 BODY float inverse(float scale) {
     float x = scale != 0.0f ? 1.0f / scale : 0.0f;
@@ -440,6 +444,9 @@ BODY void encode_chunk(const float *x, int count, int type, float added, unsigne
         case TO_F16:
             for (int i = 0; i < count; i++) { const uint16_t half = half_of(x[i]); memcpy(out + 2 * i, &half, 2); }
             return;
+        case TO_BF16:
+            for (int i = 0; i < count; i++) { const uint16_t half = signed_narrow(x[i], BF16); memcpy(out + 2 * i, &half, 2); }
+            return;
         case TO_Q4_0:
             for (int b = 0; 32 * b < count; b++) encode_symmetric(x + 32 * b, 8, out + 18 * b);
             return;
@@ -454,7 +461,7 @@ BODY void encode_chunk(const float *x, int count, int type, float added, unsigne
     }
 }
 
-/* The first row that holds a NaN, an infinity, or a weight above LARGEST where it is not written as F32; -1 when all are
+/* The first row that holds a NaN, an infinity, or a weight above LARGEST where that is F16's bound too; -1 when all are
  * done. `columns` is a multiple of the type's block of `length` weights in `bytes`. */
 BODY int64_t encode_blocks(const int level, const unsigned char *source, int grid, int64_t rows, int64_t columns, int type,
                            int64_t length, int64_t bytes, float added, unsigned char *out) {
@@ -464,7 +471,7 @@ BODY int64_t encode_blocks(const int level, const unsigned char *source, int gri
     for (int64_t r = 0; r < rows; r++) {
         const unsigned char *row = source + r * columns * size_of(grid);
         const uint32_t top = largest(row, 0, columns, grid);
-        if (top >= not_finite(grid) || (type != TO_F32 && widen(top, grid) > LARGEST)) return r;
+        if (top >= not_finite(grid) || (type != TO_F32 && type != TO_BF16 && widen(top, grid) > LARGEST)) return r;
         for (int64_t start = 0; start < columns; start += most) {
             const int count = (int)(columns - start < most ? columns - start : most);
             widen_chunk(row, start, count, grid, x);

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from modelpress.tensors.grid import Grid
 from modelpress.tensors.kernel.library import GRIDS, Library
-from modelpress.tensors.kernel.numbers import Bytes, Floats, widen
+from modelpress.tensors.kernel.numbers import Bytes, Floats, narrow, widen
 
 if TYPE_CHECKING:
     from modelpress.tensors.rounding.blocks import BlockRounding
@@ -68,7 +69,7 @@ def by_library(library: Library) -> EncodeBlocks:
 def by_numpy(rounding: BlockRounding, source: Bytes, output: Bytes) -> int:
     """Fill ``output`` from the rows of ``source``; the first row that cannot be stored, or -1.
 
-    That is one with a NaN or an infinity, or a weight above 65504 in size where it is not written as F32.
+    That is one with a NaN or an infinity, or a weight above 65504 in size unless it becomes F32 or BF16.
 
     Shapes: source [rows * source_row_bytes], output [rows * row_bytes].
     """
@@ -79,7 +80,7 @@ def by_numpy(rounding: BlockRounding, source: Bytes, output: Bytes) -> int:
             part = slice(start, min(start + step, rows))
             weights = widen(source.reshape(rows, -1)[part], rounding.grid)
             sound = np.isfinite(weights)
-            if rounding.block_type.name != "F32":
+            if rounding.block_type.name not in {"F32", "BF16"}:
                 sound &= np.abs(weights) <= LARGEST
             if not sound.all():
                 return start + int(np.argmin(sound.all(axis=1)))
@@ -106,6 +107,10 @@ def _encode_f32(weights: Floats) -> Bytes:
 
 def _encode_f16(weights: Floats) -> Bytes:
     return weights.astype("<f2").view(np.uint8)
+
+
+def _encode_bf16(weights: Floats) -> Bytes:
+    return narrow(np.ascontiguousarray(weights), Grid.BF16)
 
 
 def _encode_q8_0(weights: Floats) -> Bytes:
@@ -331,6 +336,7 @@ _ENCODERS: Mapping[str, Callable[[Floats], Bytes]] = MappingProxyType(
     {
         "F32": _encode_f32,
         "F16": _encode_f16,
+        "BF16": _encode_bf16,
         "Q4_0": _encode_q4_0,
         "Q5_0": _encode_q5_0,
         "Q8_0": _encode_q8_0,

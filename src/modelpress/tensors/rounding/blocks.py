@@ -17,13 +17,13 @@ from modelpress.tensors.grid import Grid
 class BlockRounding:
     """Rows of ``columns`` weights on ``grid`` become blocks of ``block_type``, one after another: one output.
 
-    F32 and F16 are plain numbers, rounded to nearest even; only there may something be ``added`` to each weight. Q8_0,
-    Q5_0 and Q4_0 are ggml's reference, bit for bit. For Q4_K and Q6_K the scales, and minimums, of the groups are
+    F32, F16 and BF16 are plain numbers, rounded to nearest even; to F32 something may be ``added`` too. Q8_0, Q5_0 and
+    Q4_0 are ggml's reference, bit for bit. For Q4_K and Q6_K the scales, and minimums, of the groups are
     searched for: several for each group, the best fit to the integers of each, then the neighbours of what they become
     as small integers; what counts is the squared error, each weight's times its size plus its group's root mean square.
 
     Outputs: blocks.
-    Bound:   a weight above 65504 in size, F16's largest number, is refused as if it were infinite, but for F32.
+    Bound:   a weight above 65504 in size, F16's largest number, is refused as if infinite, but for F32 and BF16.
     Source:  docs/formats.md; ggml-quants.c, quantize_row_*_ref, for what is ggml's.
     """
 
