@@ -81,8 +81,8 @@ def test_no_name_means_two_schemes() -> None:
 
 @given(st.text())
 def test_a_name_that_is_none_finds_nothing(name: str) -> None:
-    known = {n.lower() for s in SCHEMES for n in (s.name, s.quant_conf, *s.aliases)}
-    assert (find_scheme(name) is not None) == (name.strip().lower() in known)
+    known = {n.lower().replace("_", "-") for s in SCHEMES for n in (s.name, s.quant_conf, *s.aliases)}
+    assert (find_scheme(name) is not None) == (name.strip().lower().replace("_", "-") in known)
 
 
 _recipes = st.builds(

@@ -97,7 +97,7 @@ INT8_PTQ = Scheme(
 FP8 = Scheme(
     name="WFP8AFP8C16",
     quant_conf="wfp8",
-    aliases=("FP8", "FP8-DYNAMIC", "FP8_DYNAMIC", "W8A8FP8", "W8A8-FP8"),
+    aliases=("FP8", "FP8-DYNAMIC", "W8A8FP8", "W8A8-FP8"),
     weight_type="float",
     weight_bits=8,
     activation_bits=8,
@@ -107,7 +107,7 @@ FP8 = Scheme(
 FP8_BLOCK = Scheme(
     name="WFP8AFP8C16-BLOCK",
     quant_conf="wfp8-block",
-    aliases=("FP8-BLOCK", "FP8_BLOCK"),
+    aliases=("FP8-BLOCK",),
     weight_type="float",
     weight_bits=8,
     activation_bits=8,
@@ -159,17 +159,23 @@ SCHEMES = (
 #: What a container's generic names mean in GGUF, where weights are rounded in llama.cpp's own blocks.
 IN_GGUF = {W8A16C16.name: Q8_0, W4A16C16.name: Q4_K_M}
 
-_BY_NAME = {name.lower(): scheme for scheme in KNOWN for name in (scheme.name, scheme.quant_conf, *scheme.aliases)}
+
+def _plain(name: str) -> str:
+    """A name as names are compared: FP8_Dynamic is FP8-DYNAMIC."""
+    return name.strip().lower().replace("_", "-")
+
+
+_BY_NAME = {_plain(name): scheme for scheme in KNOWN for name in (scheme.name, scheme.quant_conf, *scheme.aliases)}
 
 
 def find_scheme(name: str) -> Scheme | None:
-    """The offered scheme of this name, older name or alias, in any letter case; None if there is none."""
-    scheme = _BY_NAME.get(name.strip().lower())
+    """The offered scheme of this name, older name or alias, in any letter case, ``_`` being ``-``; None if none."""
+    scheme = _BY_NAME.get(_plain(name))
     return scheme if scheme in SCHEMES else None
 
 
 def known_scheme(name: str) -> Scheme:
     """The scheme that a stored value names; it may be one that is no longer, or not yet, offered."""
-    scheme = _BY_NAME.get(name.lower())
+    scheme = _BY_NAME.get(_plain(name))
     assert scheme is not None, f"a stored value names an unknown scheme: {name!r}"
     return scheme
