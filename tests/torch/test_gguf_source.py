@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import subprocess
-import unicodedata
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,8 @@ import pytest
 
 from modelpress.demo.smollm import write_model
 from modelpress.tensors.folder import LocalFolder
-from tests.unit.gguf_models import KINDS, tiny_file
+from tests.unit.gguf_models import KINDS, tiny_file, tiny_model
+from tests.unit.gguf_writer import MetadataValue, gguf_bytes
 
 pytestmark = pytest.mark.slow
 
@@ -42,7 +43,21 @@ TEXTS = [
     "",
     "  ",
     "1234567",
+    "aA Aa AAa aaA 1a a1 .a a. ..  .\n \n\n 'S's a/ ./ \r\n  1 12a aAaA.aA1aA",
+    "a\n\n\n  a\r\n\r\n .\n./\n a/a ./a _a __a a_a",
+    "É éÀa aÀ Ǆa ʰa aʰA 1²3 ½1 ٣a",
+    "\t\ta \t a\u00a0a\u3000a  \n  a",
+    "'sa 'Sa a's a'S 'LL'll I'Mm",
+    "aaaaAAAAaaaa....////\n\n    aaaa",
 ]
+
+#: Rules for splitting, in one vocabulary, and SentencePiece with and without a prefix.
+RULES = ("llama-bpe", "tekken", "dbrx", "smollm", "gpt-2", "qwen2", "deepseek-r1-qwen")
+TOKENIZERS: Mapping[str, tuple[str, Mapping[str, MetadataValue]]] = {
+    **{rule: ("llama", {"tokenizer.ggml.pre": rule}) for rule in RULES},
+    "with-prefix": ("mixtral", {}),
+    "without-prefix": ("gemma2", {}),
+}
 
 
 def run(environment: str, script: str, *arguments: object) -> list[Any]:
@@ -73,13 +88,6 @@ def by_transformers(place: Path) -> dict[str, Any]:
     return dict(zip(KINDS, run("calibrate", "next_by_transformers.py", *made, "--", *IDS), strict=True))
 
 
-@pytest.fixture(scope="module")
-def tokens_by_transformers(place: Path) -> dict[str, Any]:
-    (place / "texts.json").write_text(json.dumps(TEXTS))
-    made = [place / f"{number}-made" for number in range(len(KINDS))]
-    return dict(zip(KINDS, run("calibrate", "tokens_by_transformers.py", place / "texts.json", *made), strict=True))
-
-
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_is_made_of_a_file_goes_on_as_the_file_does(
     place: Path, by_transformers: dict[str, Any], kind: str
@@ -93,18 +101,38 @@ def test_what_is_made_of_a_file_goes_on_as_the_file_does(
         assert ours["next"][int(token_id)] == pytest.approx(logarithm, abs=TOLERANCE)
 
 
-@pytest.mark.parametrize("kind", ["llama", "mixtral", "qwen2", "gemma2"])
+@pytest.fixture(scope="module")
+def tokenizers(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """For each of :data:`TOKENIZERS` a file and a directory made of it, and the texts."""
+    place = tmp_path_factory.mktemp("tokenizers")
+    (place / "texts.json").write_text(json.dumps(TEXTS))
+    for name, (kind, rule) in TOKENIZERS.items():
+        metadata, tensors = tiny_model(kind)
+        (place / name).mkdir()
+        (place / name / "model.gguf").write_bytes(gguf_bytes({**metadata, **rule}, tensors))
+        (place / f"{name}-made").mkdir()
+        write_model(LocalFolder(place / name), place / f"{name}-made")
+    return place
+
+
+@pytest.fixture(scope="module")
+def by_tokenizers(tokenizers: Path) -> dict[str, Any]:
+    made = [tokenizers / f"{name}-made" for name in TOKENIZERS]
+    answers = run("calibrate", "tokens_by_transformers.py", tokenizers / "texts.json", *made)
+    return dict(zip(TOKENIZERS, answers, strict=True))
+
+
+@pytest.mark.parametrize("name", TOKENIZERS)
 def test_texts_become_the_tokens_that_llama_cpp_makes_of_them(
-    place: Path, tokens_by_transformers: dict[str, Any], kind: str
+    tokenizers: Path, by_tokenizers: dict[str, Any], name: str
 ) -> None:
-    file = place / f"{list(KINDS).index(kind)}" / "model.gguf"
-    (theirs,) = run("llamacpp", "tokens_by_llamacpp.py", file, place / "texts.json")
-    assert tokens_by_transformers[kind]["ids"] == theirs
+    (theirs,) = run("llamacpp", "tokens_by_llamacpp.py", tokenizers / name / "model.gguf", tokenizers / "texts.json")
+    assert by_tokenizers[name]["ids"] == theirs
 
 
-@pytest.mark.parametrize("kind", ["llama", "mixtral", "qwen2", "gemma2"])
-def test_tokens_become_the_texts_they_were_made_of(tokens_by_transformers: dict[str, Any], kind: str) -> None:
-    for text, decoded in zip(TEXTS, tokens_by_transformers[kind]["decoded"], strict=True):
+@pytest.mark.parametrize("name", TOKENIZERS)
+def test_tokens_become_the_texts_they_were_made_of(by_tokenizers: dict[str, Any], name: str) -> None:
+    for text, decoded in zip(TEXTS, by_tokenizers[name]["decoded"], strict=True):
         # After a token that stands for itself, SentencePiece with a prefix begins anew, with a space.
         if "<tool>" not in text:
-            assert unicodedata.normalize("NFC", decoded) == text
+            assert decoded == text

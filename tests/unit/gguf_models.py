@@ -21,7 +21,37 @@ CONTEXT = 256
 _BYTES = [chr(byte) for byte in (*range(33, 127), *range(161, 173), *range(174, 256))]
 _BYTES += [chr(256 + number) for number in range(256 - len(_BYTES))]
 #: A byte-level vocabulary: the 256 bytes, a few joined ones, and tokens that stand for themselves.
-BYTE_LEVEL = [*_BYTES, "he", "Ġt", "12", "123", "hello", "<tool>", "<end>", "<begin>"]
+_MERGES = ["h e", "Ġ t", "1 2", "12 3"]
+#: Pairs across the places where rules split, so that a rule that splits elsewhere gives other tokens.
+_ACROSS = [
+    "Ġ Ġ",
+    "ĠĠ ĠĠ",
+    "a A",
+    "A a",
+    "A A",
+    "a a",
+    ". a",
+    "a .",
+    "1 a",
+    "a 1",
+    "Ġ 1",
+    "Ċ Ċ",
+    "' s",
+    "' S",
+    ". .",
+    "Ġ .",
+    ". Ċ",
+    "Ġ Ċ",
+    "/ a",
+    ". /",
+    "/ Ċ",
+    "č Ċ",
+    "Ġ a",
+    "Ġ A",
+    "_ a",
+]
+BYTE_LEVEL = [*_BYTES, "he", "Ġt", "12", "123", "hello", *(pair.replace(" ", "") for pair in _ACROSS)]
+BYTE_LEVEL += ["<tool>", "<end>", "<begin>"]
 #: SentencePiece's, with the bytes it falls back to.
 PIECES = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256))]
 _JOINED = ["▁", "t", "h", "e", "l", "o", "a", "▁t", "he", "▁the", "ll", "hell", "▁hell", "hello", "▁hello", "o▁"]
@@ -42,7 +72,7 @@ def byte_level_tokenizer(rule: str) -> dict[str, MetadataValue]:
         "tokenizer.ggml.pre": rule,
         "tokenizer.ggml.tokens": tokens,
         "tokenizer.ggml.token_type": [5 if token.startswith("[PAD") else kinds.get(token, 1) for token in tokens],
-        "tokenizer.ggml.merges": ["h e", "Ġ t", "1 2", "12 3"],
+        "tokenizer.ggml.merges": _MERGES + _ACROSS,
         "tokenizer.ggml.eos_token_id": BYTE_LEVEL.index("<end>"),
         "tokenizer.ggml.bos_token_id": BYTE_LEVEL.index("<begin>"),
         "tokenizer.ggml.padding_token_id": BYTE_LEVEL.index("<end>"),

@@ -298,7 +298,7 @@ WIDE = StoredTensor(shape=(2 * HIDDEN,), number=F32, data=bytes(8 * HIDDEN))
         ({"llama.rope.dimension_count": 8}, {}, "8 rotated dimensions in heads of 16"),
         ({"llama.context_length": "long"}, {}, "'llama.context_length' is of type str, int is needed"),
         ({"tokenizer.ggml.pre": [1, 2]}, {}, "'tokenizer.ggml.pre' is of type ndarray, str is needed"),
-        ({"tokenizer.ggml.pre": "tekken"}, {}, "tokenizer.ggml.pre is 'tekken'"),
+        ({"tokenizer.ggml.pre": "chameleon"}, {}, "tokenizer.ggml.pre is 'chameleon'"),
         ({"tokenizer.ggml.model": "t5"}, {}, "tokenizer is of kind 't5'"),
         ({"tokenizer.ggml.tokens": TOKENS[:-1]}, {}, r"10 tokens \(10 different\), 11 token types"),
         ({"tokenizer.ggml.tokens": [*TOKENS[:-1], "a"]}, {}, r"11 tokens \(10 different\)"),

@@ -181,7 +181,7 @@ STRETCHED = "llama with biases and stretched positions"
     ("kind", "metadata", "tensors", "why"),
     [
         ("llama", {"general.architecture": "mamba"}, {}, "architecture 'mamba' are not read"),
-        ("llama", {"tokenizer.ggml.pre": "tekken"}, {}, "'tekken', a rule for splitting text that is not known"),
+        ("llama", {"tokenizer.ggml.pre": "chameleon"}, {}, "'chameleon', a rule for splitting text that is not known"),
         ("llama", {"tokenizer.ggml.model": "t5"}, {}, "tokenizer is of kind 't5'"),
         ("llama", {"llama.attention.value_length": 8}, {}, "keys of 16 and values of 8"),
         ("llama", {}, {"token_embd.weight": None}, "no tensor 'token_embd.weight'"),

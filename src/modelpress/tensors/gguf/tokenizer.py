@@ -50,6 +50,14 @@ _PATTERN = (
 )
 _GPT2 = _Rule()
 _LLAMA3 = _Rule(pattern=_PATTERN.format(digits="{1,3}"), whole_words=True)
+_CL100K = _Rule(pattern=_LLAMA3.pattern)
+# Words end where a small letter is followed by a capital; marks belong to letters.
+_UPPER, _LOWER = r"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]", r"[\p{Ll}\p{Lm}\p{Lo}\p{M}]"
+_TEKKEN = _Rule(
+    pattern=rf"[^\r\n\p{{L}}\p{{N}}]?{_UPPER}*{_LOWER}+|[^\r\n\p{{L}}\p{{N}}]?{_UPPER}+{_LOWER}*|\p{{N}}"
+    r"| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+",
+    whole_words=True,
+)
 _QWEN2 = _Rule(pattern=_PATTERN.format(digits=""), normalizer="NFC")
 
 #: By ``tokenizer.ggml.pre``. Source: llama.cpp, llama-vocab.cpp, and the models' own tokenizer.json.
@@ -61,6 +69,8 @@ _RULES: Mapping[str, _Rule] = MappingProxyType(
         "llama-bpe": _LLAMA3,
         "llama3": _LLAMA3,
         "llama-v3": _LLAMA3,
+        "dbrx": _CL100K,
+        "tekken": _TEKKEN,
         "qwen2": _QWEN2,
         "deepseek-r1-qwen": _Rule(pattern=_QWEN2.pattern),
     }
