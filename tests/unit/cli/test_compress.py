@@ -8,6 +8,7 @@ import json
 import os
 import pty
 import resource
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from modelpress.domain.scheme import SCHEMES
 from modelpress.domain.task import Progress
 from modelpress.domain.wish import Wish, make_recipe
 from modelpress.tensors.folder import LocalFolder
+from modelpress.tensors.staging import MANIFEST
 from modelpress.worker.press import press
 from tests.unit.cli.conftest import Cli, plain
 
@@ -214,3 +216,46 @@ def test_a_terminal_gets_a_bar_on_stderr_while_stdout_stays_data(tiny_model: Pat
     assert process.returncode == 0
     assert "100%" in drawn.decode()
     assert plain(out.decode()).splitlines()[0] == "scheme       W4A16C16"
+
+
+def test_a_run_killed_before_its_last_step_is_finished_by_the_same_command_and_by_no_other(
+    cli: Cli, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(directory: Path) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("modelpress.tensors.staging.seal", die)
+        assert cli("compress", tiny_model, "out", "--weight", "W4A16C16").code == 130
+    before = digests(Path("out"))
+    assert MANIFEST in before
+    other = cli("compress", tiny_model, "out", "--weight", "W8A16C16")
+    assert (other.code, digests(Path("out"))) == (1, before)
+    assert "exists already" in other.err
+    same = cli("compress", tiny_model, "out", "--weight", "W4A16C16")
+    assert same.code == 0
+    assert "resuming: 3 of 3 shards are there" in same.err
+    del before[MANIFEST]
+    assert digests(Path("out")) == before
+    assert os.listdir() == ["out"]
+
+
+def test_a_disk_that_is_too_small_from_the_start_is_left_as_it_was(
+    cli: Cli, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used = shutil.disk_usage(tiny_model)
+    monkeypatch.setattr("shutil.disk_usage", lambda path: used._replace(free=1000))
+    outcome = cli("compress", tiny_model, "out", "--weight", "W4A16C16")
+    assert outcome.code == 1
+    assert "bytes more, and 1000 are free" in outcome.err
+    assert not os.listdir()
+
+
+def test_names_that_a_terminal_would_obey_are_written_out(cli: Cli, tiny_model: Path) -> None:
+    evil = "o\x1b[2J\rut"
+    Path(evil).mkdir()
+    (Path(evil) / "file").touch()
+    outcome = cli("compress", tiny_model, evil, "--weight", "W4A16C16")
+    assert outcome.code == 1
+    assert "o\\u001b[2J\\u000dut exists already\n" in outcome.err
+    assert "\x1b" not in outcome.err
