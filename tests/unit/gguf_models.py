@@ -24,31 +24,8 @@ _BYTES += [chr(256 + number) for number in range(256 - len(_BYTES))]
 _MERGES = ["h e", "Ġ t", "1 2", "12 3"]
 #: Pairs across the places where rules split, so that a rule that splits elsewhere gives other tokens.
 _ACROSS = [
-    "Ġ Ġ",
-    "ĠĠ ĠĠ",
-    "a A",
-    "A a",
-    "A A",
-    "a a",
-    ". a",
-    "a .",
-    "1 a",
-    "a 1",
-    "Ġ 1",
-    "Ċ Ċ",
-    "' s",
-    "' S",
-    ". .",
-    "Ġ .",
-    ". Ċ",
-    "Ġ Ċ",
-    "/ a",
-    ". /",
-    "/ Ċ",
-    "č Ċ",
-    "Ġ a",
-    "Ġ A",
-    "_ a",
+    *("Ġ Ġ", "ĠĠ ĠĠ", "a A", "A a", "A A", "a a", ". a", "a .", "1 a", "a 1", "Ġ 1", "Ċ Ċ", "' s"),
+    *("' S", ". .", "Ġ .", ". Ċ", "Ġ Ċ", "/ a", ". /", "/ Ċ", "č Ċ", "Ġ a", "Ġ A", "_ a"),
 ]
 BYTE_LEVEL = [*_BYTES, "he", "Ġt", "12", "123", "hello", *(pair.replace(" ", "") for pair in _ACROSS)]
 BYTE_LEVEL += ["<tool>", "<end>", "<begin>"]
