@@ -15,15 +15,17 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
 
 from benchmarks.core.place import ROOT, fits, tell
 
 #: Part of the directories' names: what is written otherwise from now on gets a new one.
-_FORM = "2"
+_FORM = "3"
 _BLOCK_NUMBERS = 1 << 25
 #: The standard deviation of weights of trained models of these sizes.
 _SCALE = 0.02
+_MOST_TOKENS = 151_643
 
 Shape = tuple[int, ...]
 
@@ -139,6 +141,7 @@ def make(shapes: Shapes, directory: Path) -> None:
         shutil.rmtree(partial)
     partial.mkdir(parents=True)
     (partial / "config.json").write_text(json.dumps(shapes.config(), indent=1), encoding="utf-8")
+    (partial / "tokenizer.json").write_text(json.dumps(_tokenizer(shapes.words), indent=1), encoding="utf-8")
     tensors = list(shapes.tensors())
     each = -(-len(tensors) // shapes.files)
     names = [f"model-{number + 1:05}-of-{shapes.files:05}.safetensors" for number in range(shapes.files)]
@@ -154,6 +157,27 @@ def make(shapes: Shapes, directory: Path) -> None:
         (partial / "model.safetensors.index.json").write_text(json.dumps(index), encoding="utf-8")
     os.sync()
     partial.rename(directory)
+
+
+def _tokenizer(words: int) -> dict[str, object]:
+    """A byte-level BPE, which joins any two symbols, then any three, until there are as many tokens as Qwen2 has."""
+    letters = [chr(0x100 + number) for number in range(256)]
+    pairs = [(first, second) for first in letters for second in letters]
+    triples = ((first + second, third) for first, second in pairs for third in letters)
+    merges = list(islice(chain(pairs, triples), min(words, _MOST_TOKENS) - len(letters)))
+    tokens = letters + ["".join(merge) for merge in merges]
+    return {
+        "version": "1.0",
+        "added_tokens": [],
+        "normalizer": None,
+        "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": False, "use_regex": True},
+        "decoder": {"type": "ByteLevel"},
+        "model": {
+            "type": "BPE",
+            "vocab": {token: number for number, token in enumerate(tokens)},
+            "merges": [" ".join(merge) for merge in merges],
+        },
+    }
 
 
 def _random_block() -> memoryview:
