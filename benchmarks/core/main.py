@@ -10,7 +10,7 @@ import shutil
 import sys
 from collections.abc import Callable
 
-from benchmarks.core import cores, small, whole
+from benchmarks.core import cores, kernel, small, whole
 from benchmarks.core.place import ROOT
 
 
@@ -25,6 +25,7 @@ def main() -> None:
         return
     parts: dict[str, Callable[[], None]] = {
         "start": small.measure_start,
+        "kernel": kernel.measure,
         "whole": lambda: whole.measure(_words("SIZES", "0.5B,1.5B,7B")),
         "cores": lambda: cores.measure(os.environ.get("SIZE", "1.5B")),
         "memory": small.measure_memory,

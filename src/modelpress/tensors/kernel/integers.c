@@ -12,8 +12,8 @@ struct integers {
     /* Whether values are packed into words, offset to be unsigned; else one signed byte each. */
     int32_t packed;
     int32_t symmetric;
-    /* Scales tried for each group: the largest weight's, and so on down to (steps - candidates + 1) / steps of it. */
-    int32_t candidates, steps;
+    /* Whether each group's scale is searched for; else it is the largest weight's. */
+    int32_t search;
 };
 
 /* What a group's weights become: round(weight / scale + zero), in [low, high]. */
@@ -160,25 +160,39 @@ BODY float squared_error(const int level, const float *weights, int64_t padded, 
     return total;
 }
 
-/* The target among the candidates that loses least, the earliest of equals. */
+/* What a search has found so far: the target that loses least, the earliest of equals, for weights that reach `part`
+ * of WHOLE as far as they do. */
+struct found {
+    struct target target;
+    float error;
+    int part;
+};
+
+enum { WHOLE = 50, COARSE = 4, LEAST_PART = 22 };
+
+/* Take this part if it loses less. */
+BODY void try_part(const int level, const float *weights, int64_t padded, const struct integers *how, int grid,
+                   const int symmetric, float least, float most, int part, struct found *found) {
+    const float factor = (float)part / (float)WHOLE;
+    const struct target target = target_for(level, grid, how->bits, symmetric, -round_size(-least * factor, grid),
+                                            round_size(most * factor, grid));
+    const float error = squared_error(level, weights, padded, grid, symmetric, &target, found->error);
+    if (error < found->error) *found = (struct found){target, error, part};
+}
+
+/* Wide steps from the whole downwards, then narrow ones on both sides of the best: as good as all narrow steps, since
+ * the error falls and rises once, nearly. The whole comes first, so that nothing is worse than without a search. */
 BODY struct target search(const int level, const float *weights, int64_t padded, const struct integers *how, int grid,
                           const int symmetric, float least, float most) {
-    struct target best = {0};
-    float least_error = 0.0f;
-    for (int32_t i = 0; i < how->candidates; i++) {
-        const float part = (float)(how->steps - i) / (float)how->steps;
-        /* Sizes are narrowed: a number below zero is the negative of what its size becomes. */
-        const struct target target =
-            target_for(level, grid, how->bits, symmetric, -round_size(-least * part, grid),
-                       round_size(most * part, grid));
-        const float enough = i == 0 ? as_float(0x7fc00000u) : least_error;
-        const float error = squared_error(level, weights, padded, grid, symmetric, &target, enough);
-        if (i == 0 || error < least_error) {
-            best = target;
-            least_error = error;
-        }
-    }
-    return best;
+    const float no_limit = as_float(0x7fc00000u); /* nothing is above it */
+    struct found found = {.target = target_for(level, grid, how->bits, symmetric, least, most), .part = WHOLE};
+    found.error = squared_error(level, weights, padded, grid, symmetric, &found.target, no_limit);
+    for (int part = WHOLE - COARSE; part >= LEAST_PART; part -= COARSE)
+        try_part(level, weights, padded, how, grid, symmetric, least, most, part, &found);
+    const int middle = found.part, near[] = {2, -2, 1, -1};
+    for (int i = 0; i < 4; i++)
+        try_part(level, weights, padded, how, grid, symmetric, least, most, middle + near[i], &found);
+    return found.target;
 }
 
 /* Where weights reach, as sizes on either side of zero; for a symmetric target, the largest size is `most`. False if
@@ -233,7 +247,7 @@ BODY int64_t quantize_rows(const int level, const unsigned char *source, int64_t
             for (int64_t g = 0; g < count; g++)
                 if (!reach(from + g * group * size_of(grid), group, grid, symmetric, &least[g], &most[g])) return r;
             for (int64_t g = 0; g < count; g++) {
-                if (how->candidates == 1) {
+                if (!how->search) {
                     targets[g] = target_for(level, grid, how->bits, symmetric, least[g], most[g]);
                     continue;
                 }

@@ -19,7 +19,7 @@ class _Integers(Structure):
 
     _fields_ = (
         *((name, c_int64) for name in ("columns", "group")),
-        *((name, c_int32) for name in ("grid", "bits", "packed", "symmetric", "candidates", "steps")),
+        *((name, c_int32) for name in ("grid", "bits", "packed", "symmetric", "search")),
     )
 
 
@@ -42,8 +42,7 @@ class NativeKernel:
             bits=rounding.bits,
             packed=rounding.packed,
             symmetric=rounding.symmetric,
-            candidates=rounding.candidates,
-            steps=rounding.steps,
+            search=rounding.scale_search == "mse",
         )
         scratch = np.empty(5 * rounding.columns + 64, dtype=np.uint8)
         return self._quantize(

@@ -19,6 +19,9 @@ _BLOCK_ELEMENTS = 1 << 19
 #: Sums that a search's errors are kept in; integers.c says why the order of adding is fixed.
 _LANES = 16
 
+#: A search's parts of the whole: how far those weights reach whose target is tried. integers.c says why these.
+_WHOLE, _COARSE, _NEAR = 50, range(46, 21, -4), (2, -2, 1, -1)
+
 
 class _Target(NamedTuple):
     """What weights become: round(weight / scale + zero), clamped. Shapes: [rows, groups, 1] each."""
@@ -77,22 +80,31 @@ def _quantize_block(
 
 
 def _search(rounding: IntegerRounding, weights: Floats) -> _Target:
-    """The target among the candidates that loses least in each group, the earliest of equals."""
+    """The target that loses least in each group among those tried, the earliest of equals."""
     least = np.minimum(weights.min(axis=2, keepdims=True), np.float32(0))
     most = np.maximum(weights.max(axis=2, keepdims=True), np.float32(0))
     if rounding.symmetric:
         most = np.maximum(-least, most)
     best = _target(rounding, least, most)
-    if rounding.candidates == 1:
+    if rounding.scale_search == "max":
         return best
-    least_error = _squared_error(rounding, weights, best)
-    for i in range(1, rounding.candidates):
-        part = np.float32(rounding.steps - i) / np.float32(rounding.steps)
-        target = _target(rounding, _on_grid(rounding, least * part), _on_grid(rounding, most * part))
-        error = _squared_error(rounding, weights, target)
-        better = error < least_error
+    part = np.full(least.shape, _WHOLE, dtype=np.int32)
+    error = _squared_error(rounding, weights, best)
+
+    def attempt(tried: NDArray[np.int32]) -> None:
+        nonlocal best, part, error
+        factor = tried.astype(np.float32) / np.float32(_WHOLE)
+        target = _target(rounding, _on_grid(rounding, least * factor), _on_grid(rounding, most * factor))
+        lost = _squared_error(rounding, weights, target)
+        better = lost < error
         best = _Target(*(np.where(better, new, old) for new, old in zip(target, best, strict=True)))
-        least_error = np.where(better, error, least_error)
+        part, error = np.where(better, tried, part), np.where(better, lost, error)
+
+    for coarse in _COARSE:
+        attempt(np.full(least.shape, coarse, dtype=np.int32))
+    middle = part
+    for near in _NEAR:
+        attempt(middle + np.int32(near))
     return best
 
 

@@ -26,8 +26,8 @@ class IntegerRounding:
     clamped, and ``value = round_half_even(grid(grid(w / scale) + zero))``. A group that is all zero takes the grid's
     epsilon as its scale, so it decodes to zeros.
 
-    ``scale_search`` "mse": max and min are also tried smaller, down to ``(steps - candidates + 1) / steps`` of
-    themselves, and what loses least in squared error is taken; never more than the whole, which is tried first.
+    ``scale_search`` "mse": the same for weights that reach up to 1.04 or down to 0.40 times as far, twelve in all;
+    what loses least in squared error is taken, never more than the plain scale does, which is tried first.
 
     Outputs: values, scales, and where not symmetric the zero points, packed along the rows.
     Bound:   symmetric, without search: |w - value * scale| <= scale / 2 plus one rounding of w / scale to the grid, for
@@ -54,19 +54,6 @@ class IntegerRounding:
     def row_multiple(self) -> int:
         """See :class:`modelpress.tensors.rounding.Rounding`."""
         return 1 if self.symmetric else 32 // gcd(32, self.bits)
-
-    @property
-    def candidates(self) -> int:
-        """Scales tried for each group."""
-        if self.scale_search == "max":
-            return 1
-        # Few numbers are the better used the more of the outermost weights they give up.
-        return 32 if self.bits == 2 else 20
-
-    @property
-    def steps(self) -> int:
-        """The whole, in parts by which the candidates differ."""
-        return 100 if self.bits == 8 else 50
 
     @property
     def groups(self) -> int:
