@@ -43,6 +43,8 @@ def print_plan(source: Path, recipe: Recipe, *, as_json: bool) -> None:
 
 
 def _plan_form(plan: Plan) -> dict[str, Any]:
+    from modelpress.tensors.outline import written_as
+
     treatments = plan.decision.assignment.treatments
     tensors = [
         {
@@ -53,6 +55,7 @@ def _plan_form(plan: Plan) -> dict[str, Any]:
             "sourceBytes": step.rows.stored_bytes,
             **_treatment_form(treatments.get(step.source.name)),
             "outputBytes": step.output_bytes,
+            "writtenAs": written_as(step),
             "outputs": [{"name": spec.name, "dtype": spec.dtype, "shape": list(spec.shape)} for spec in step.outputs],
             "file": shard.name,
         }
@@ -165,7 +168,7 @@ def _stays(line: Line) -> bool:
 
 def _becomes(line: Line) -> str:
     if line.treatment is None:
-        return _part_text(line.part)
+        return _part_text(line.part) if line.output_dtype == line.dtype else line.output_dtype
     return line.output_dtype if line.treatment.scheme.output_format == "gguf" else treatment_text(line.treatment)
 
 

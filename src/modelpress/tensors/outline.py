@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from modelpress.tensors.plan import Plan
+from modelpress.tensors.rounding.blocks import BlockRounding
 from modelpress.tensors.shard import Step
 from modelpress.tensors.spec import printable
 from modelpress.tensors.target import Part
@@ -26,7 +27,7 @@ class Line:
     part: Part
     #: None: they stay as they are.
     treatment: Treatment | None
-    #: What the values become; schemes of GGUF give some tensors more bits than others.
+    #: What the numbers become: a dtype, or a block type of GGUF, whose schemes give some tensors more bits than others.
     output_dtype: str
     #: Of all of them together, before and after.
     source_bytes: int
@@ -44,7 +45,7 @@ def outline(plan: Plan) -> list[Line]:
             pattern = tuple("*" if word.isdecimal() else word for word in words)
             for values, word in zip(alike.setdefault(pattern, [set() for _ in words]), words, strict=True):
                 values.add(word)
-            what = (pattern, step.source.dtype, step.source.shape, treatments.get(step.source.name), _dtype(step))
+            what = (pattern, step.source.dtype, step.source.shape, treatments.get(step.source.name), written_as(step))
             lines.setdefault(what, []).append((words, step))
     return [
         _line(plan, [step for _, step in members], name=_name([words for words, _ in members], alike[pattern]))
@@ -61,14 +62,15 @@ def _line(plan: Plan, steps: Sequence[Step], *, name: str) -> Line:
         shape=first.shape,
         part=plan.decision.parts[first.name],
         treatment=plan.decision.assignment.treatments.get(first.name),
-        output_dtype=_dtype(steps[0]),
+        output_dtype=written_as(steps[0]),
         source_bytes=sum(step.rows.stored_bytes for step in steps),
         output_bytes=sum(step.output_bytes for step in steps),
     )
 
 
-def _dtype(step: Step) -> str:
-    return step.outputs[0].dtype
+def written_as(step: Step) -> str:
+    """The dtype of a tensor's numbers as they are written, or their block type."""
+    return step.rounding.block_type.name if isinstance(step.rounding, BlockRounding) else step.outputs[0].dtype
 
 
 def _name(names: Sequence[Words], alike: Sequence[set[str]]) -> str:

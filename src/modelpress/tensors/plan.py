@@ -7,6 +7,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from modelpress import __version__
@@ -16,10 +17,10 @@ from modelpress.errors import AlreadyCompressed
 from modelpress.tensors.checkpoint import Checkpoint, Document, SideFile
 from modelpress.tensors.decision import Decision, decide
 from modelpress.tensors.document import report_document
-from modelpress.tensors.fusion_note import split_notes
 from modelpress.tensors.output import Output, directory_output
+from modelpress.tensors.server_note import block_notes, split_notes
 from modelpress.tensors.shard import PlannedShard
-from modelpress.tensors.spec import printable
+from modelpress.tensors.spec import TensorSpec, printable
 from modelpress.tensors.target import Part, module_of
 
 
@@ -86,10 +87,16 @@ def make_plan(checkpoint: Checkpoint, recipe: Recipe) -> Plan:
     )
 
 
-def _split(decision: Decision) -> Iterator[str]:
+def _server_notes(decision: Decision) -> Iterator[str]:
     assignment = decision.assignment
     treated = {module: treatment for treatment, modules in assignment.modules.items() for module in modules}
-    return split_notes(treated | dict.fromkeys(map(module_of, assignment.kept)))
+    treatments = treated | dict.fromkeys(map(module_of, assignment.kept))
+    shapes = {module_of(tensor.spec.name): tensor.spec.shape for tensor in decision.tensors if _is_weight(tensor.spec)}
+    return chain(split_notes(treatments), block_notes(treatments, shapes))
+
+
+def _is_weight(spec: TensorSpec) -> bool:
+    return spec.name.endswith(".weight")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +117,7 @@ def _directory(checkpoint: Checkpoint, recipe: Recipe) -> _Made:
         decision=decision,
         group_size=decision.assignment.group_size,
         plain_bytes=sum(tensor.spec.size_bytes for tensor in decision.tensors),
-        notes=(*decision.assignment.notes, *_split(decision), *_notes(checkpoint, recipe, decision)),
+        notes=(*decision.assignment.notes, *_server_notes(decision), *_notes(checkpoint, recipe, decision)),
     )
 
 

@@ -84,6 +84,7 @@ def test_json_has_every_tensor_and_sums_up_to_what_compressing_writes(cli: Cli, 
             "symmetric": True,
             "scaleSearch": "max",
             "outputBytes": 98832,
+            "writtenAs": "I32",
             "outputs": [
                 {"name": "model.layers.0.mlp.down_proj.weight_packed", "dtype": "I32", "shape": [256, 96]},
                 {"name": "model.layers.0.mlp.down_proj.weight_scale", "dtype": "BF16", "shape": [256, 1]},

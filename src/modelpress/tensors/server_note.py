@@ -1,4 +1,4 @@
-"""What a recipe gives different formats to although servers make one layer of it: told, since they may not load it."""
+"""What servers do not load although it is sound: told when it is planned."""
 
 from __future__ import annotations
 
@@ -27,6 +27,24 @@ def split_notes(treatments: Mapping[str, Treatment | None]) -> Iterator[str]:
     mixed = [parent for parent, formats in _of_experts(treatments).items() if len(formats) > 1]
     if mixed:
         yield _note("all experts of a layer", mixed)
+
+
+def block_notes(treatments: Mapping[str, Treatment | None], shapes: Mapping[str, tuple[int, ...]]) -> Iterator[str]:
+    """A note for weights that blocks do not divide; both mappings are by module.
+
+    Source: vLLM 0.32 asks each of a layer's parts, and its input, to be whole blocks.
+    """
+    odd = [
+        module
+        for module, treatment in treatments.items()
+        if treatment is not None
+        and treatment.scheme.grouping == "block"
+        and any(size % treatment.scheme.group_sizes[0] for size in shapes[module])
+    ]
+    if odd:
+        rows, columns = shapes[odd[0]]
+        where = f"{odd[0]} ({rows} × {columns})" + (f" and {len(odd) - 1} more" if len(odd) > 1 else "")
+        yield f"vLLM loads blocks only where they divide rows and columns; not so in {where}. transformers loads any."
 
 
 def _note(what: str, parents: list[str]) -> str:

@@ -1,12 +1,13 @@
-"""Layers that servers make one of, and a recipe tells apart, are told."""
+"""What servers do not load is told."""
 
 from __future__ import annotations
 
-from modelpress.domain.scheme import W4A16C16, W8A16C16
-from modelpress.tensors.fusion_note import split_notes
+from modelpress.domain.scheme import FP8_BLOCK, W4A16C16, W8A16C16
+from modelpress.tensors.server_note import block_notes, split_notes
 from modelpress.tensors.treatment import Treatment
 
 FOUR = Treatment(scheme=W4A16C16, group_size=128)
+BLOCKS = Treatment(scheme=FP8_BLOCK, group_size=128)
 EIGHT = Treatment(scheme=W8A16C16, group_size=None)
 ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
 
@@ -38,3 +39,11 @@ def test_experts_of_one_layer_are_one_and_those_of_another_another() -> None:
     modules["layers.1.mlp.experts.3.down_proj"] = EIGHT
     [note] = split_notes(modules)
     assert "all experts of a layer; here their formats differ, in layers.1.mlp.experts: " in note
+
+
+def test_blocks_that_do_not_divide_are_told_and_other_weights_are_not_looked_at() -> None:
+    shapes = {"a": (256, 128), "b": (192, 128), "c": (128, 100), "d": (3, 5), "e": (3, 5)}
+    treatments = {"a": BLOCKS, "b": BLOCKS, "c": BLOCKS, "d": FOUR, "e": None}
+    [note] = block_notes(treatments, shapes)
+    assert "not so in b (192 × 128) and 1 more." in note
+    assert list(block_notes({"a": BLOCKS, "d": FOUR}, shapes)) == []
