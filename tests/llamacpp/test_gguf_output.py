@@ -19,10 +19,17 @@ import pytest
 from modelpress.demo.smollm import make_model
 from modelpress.domain.scheme import SCHEMES
 from modelpress.domain.wish import Wish, make_recipe
+from modelpress.tensors.checkpoint import open_checkpoint
 from modelpress.tensors.folder import LocalFolder
+from modelpress.tensors.gguf.blocks import BLOCK_TYPES, dequantize
 from modelpress.tensors.gguf.header import open_gguf
+from modelpress.tensors.grid import Grid
+from modelpress.tensors.kernel.numbers import widen
+from modelpress.tensors.rounding.blocks import BlockRounding
+from modelpress.tensors.rows import Workbench
 from modelpress.tensors.staging import seal
 from modelpress.worker.press import press
+from tests.golden.make_blocks import SEARCHED, squared_errors
 from tests.unit.gguf_models import KINDS, tiny_file
 
 pytestmark = pytest.mark.slow
@@ -104,3 +111,23 @@ def test_every_architecture_goes_on_as_its_original_does(tmp_path: Path, kind: s
     assert len(both) >= 15
     for token_id in both:
         assert ours[token_id] == pytest.approx(theirs[token_id], abs=TOLERANCE)
+
+
+@pytest.mark.parametrize("layer", [0, 13, 29])
+def test_a_real_models_weights_lose_no_more_than_by_ggml(smollm: Path, tmp_path: Path, layer: int) -> None:
+    folder = LocalFolder(smollm)
+    tensors = {tensor.spec.name: tensor for tensor in open_checkpoint(folder).tensors}
+    tensor = tensors[f"model.layers.{layer}.mlp.down_proj.weight"]
+    source = np.empty(tensor.spec.size_bytes, np.uint8)
+    tensor.rows.read(folder, start=0, buffer=source, bench=Workbench())
+    weights = widen(source, Grid.BF16).reshape(tensor.spec.shape)
+    np.save(tmp_path / "weights.npy", weights)
+    theirs = run(Path(__file__).with_name("errors_of_ggml.py"), tmp_path / "weights.npy")
+    for name, (_, _, _, group) in SEARCHED.items():
+        block_type = next(known for known in BLOCK_TYPES.values() if known.name == name)
+        rounding = BlockRounding(grid=Grid.BF16, columns=weights.shape[1], block_type=block_type)
+        blocks = np.empty(rounding.output_bytes(len(weights))[0], np.uint8)
+        assert rounding.round_rows(source, [blocks]) is None
+        ours = squared_errors(weights, dequantize(blocks, block_type), group)
+        assert ours["plain"] <= theirs[name]["plain"]
+        assert ours["weighted"] <= theirs[name]["weighted"]

@@ -182,3 +182,24 @@ def test_a_config_that_does_not_fit_the_tensors_is_refused(
     config = {**checkpoint.config, **change}
     with pytest.raises(error, match=what):
         make_plan(replace(checkpoint, config=config), Recipe(scheme=Q8_0))
+
+
+def test_a_model_without_a_tokenizer_json_is_refused(tmp_path: Path) -> None:
+    checkpoint = open_checkpoint(source_of("llama", tmp_path))
+    without = tuple(document for document in checkpoint.documents if document.name != "tokenizer.json")
+    with pytest.raises(Unsupported, match=r"tokenizer\.json") as refused:
+        make_plan(replace(checkpoint, documents=without), Recipe(scheme=Q8_0))
+    assert "save_pretrained" in str(refused.value.hint)
+
+
+@pytest.mark.parametrize(
+    ("content", "what"), [(b"[1]", "not a JSON object"), (b"{", "not JSON"), (b"[" * 100_000, "levels")]
+)
+def test_a_tokenizer_json_that_is_none_is_refused(tmp_path: Path, content: bytes, what: str) -> None:
+    checkpoint = open_checkpoint(source_of("llama", tmp_path))
+    documents = tuple(
+        replace(document, content=content) if document.name == "tokenizer.json" else document
+        for document in checkpoint.documents
+    )
+    with pytest.raises(BadSource, match=what):
+        make_plan(replace(checkpoint, documents=documents), Recipe(scheme=Q8_0))

@@ -256,7 +256,7 @@ def _scores(model: Mapping[str, Any], tokens: _Tokens) -> NDArray[np.float32]:
         token_id = tokens.ids.get(merges[place].replace(" ", ""))
         if token_id is None:
             raise BadSource(f"{TOKENIZER} joins {merges[place][:100]!r}, which make no token")
-        scores[token_id] = -float(place)
+        scores[token_id] = float(-place)
     return scores
 
 
