@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.golden.synthetic import write_safetensors
+from tests.unit.gguf_models import tiny_file
 
 UP = "model.layers.0.mlp.up_proj.weight"
 #: Two layers of four linear weights.
@@ -43,6 +44,8 @@ def write_all(bucket: Path) -> None:
     write_tiny(bucket / "compressed", quantization_config={"quant_method": "gptq", "bits": 4})
     write_directory(bucket / "no-linear", {})
     write_directory(bucket / "layers", dict.fromkeys(LAYERS, ("BF16", (32, 128), _numbers(32 * 128))))
+    (bucket / "gguf").mkdir()
+    (bucket / "gguf" / "model.gguf").write_bytes(tiny_file("llama"))
     numbers = bytearray(_numbers(32 * 128))
     numbers[-2:] = struct.pack("<H", _NAN)
     write_directory(bucket / "nan", {UP: ("BF16", (32, 128), bytes(numbers))})

@@ -87,3 +87,24 @@ def test_what_the_models_layers_cannot_be_given_is_refused_at_once(
     config = {"strategy": "Quantization", "weight": "W4A16C16"} | options
     body = task_body(*layered(account)) | {"config": config}
     assert told in account.refused("CreateModelCompTask", body, code="ModelNotSupported")
+
+
+@pytest.mark.parametrize(
+    ("config", "weight"),
+    [
+        ({"weight": "W4A16", "outputFormat": "gguf"}, "Q4_K_M"),
+        ({"quantConf": "wint8", "outputFormat": "GGUF"}, "Q8_0"),
+        ({"weight": "q6-k"}, "Q6_K"),
+    ],
+)
+def test_a_gguf_file_is_asked_for_by_its_format_or_its_own_scheme(
+    account: Account, config: dict[str, str], weight: str
+) -> None:
+    set_id = account.make_set()
+    overrides = [{"targets": ["down_proj"], "weight": "W8A16"}]
+    asked = {"strategy": "Quantization", **config, "overrides": overrides}
+    task_id = account.make_task(set_id, account.import_model(set_id, "gguf"), config=asked)
+    told = account.call("DescribeModelCompTask", {"modelCompTaskId": task_id})["config"]
+    assert (told["weight"], told["outputFormat"]) == (weight, "gguf")
+    assert told["overrides"] == [{"targets": ["down_proj"], "weight": "Q8_0"}]
+    assert account.call("DescribeModelCompTasks")["modelCompTaskList"][0]["config"] == told
