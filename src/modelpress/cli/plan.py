@@ -32,10 +32,10 @@ def print_plan(source: Path, recipe: Recipe, *, as_json: bool) -> None:
     Raises: TaskError if the source cannot be compressed so.
     """
     from modelpress.tensors.checkpoint import open_checkpoint
-    from modelpress.tensors.folder import LocalFolder
+    from modelpress.tensors.folder import folder_of
     from modelpress.tensors.plan import make_plan
 
-    plan = make_plan(open_checkpoint(LocalFolder(source)), recipe)
+    plan = make_plan(open_checkpoint(folder_of(source)), recipe)
     if as_json:
         print_json(_plan_form(plan))
     else:

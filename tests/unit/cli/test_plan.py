@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.cli.conftest import Cli
+from tests.unit.gguf_models import tiny_file
 
 TABLE = """\
 TENSORS                                  COUNT      SHAPE  DTYPE  BECOMES             BEFORE    AFTER  RATIO
@@ -154,3 +155,18 @@ def test_what_the_model_cannot_be_given_is_an_error_with_a_hint(
     outcome = cli("compress", tiny_model, "--weight", "W4A16", "--plan", *arguments)
     assert outcome.code == 1
     assert told in outcome.err
+
+
+def test_a_gguf_file_is_a_model_by_itself_planned_or_compressed(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "several").mkdir()
+    for name in ("model.gguf", "other.gguf"):
+        (tmp_path / "several" / name).write_bytes(tiny_file("qwen3"))
+    planned = cli("compress", tmp_path / "several" / "other.gguf", "--weight", "W8A16", "--plan")
+    assert planned.code == 0, planned.err
+    assert "model.layers.*.self_attn.q_proj" in planned.plain
+    outcome = cli("compress", tmp_path / "several" / "other.gguf", tmp_path / "out", "--weight", "W8A16")
+    assert outcome.code == 0, outcome.err
+    assert "other.gguf is read as bf16" in outcome.err
+    assert (tmp_path / "out" / "tokenizer.json").exists()
+    refused = cli("compress", tmp_path / "several", tmp_path / "out2", "--weight", "W8A16")
+    assert (refused.code, "hint: give the one file itself" in refused.err) == (1, True)
