@@ -23,9 +23,10 @@ _FOLDER = "src/modelpress/tensors/kernel"
 
 # No -march=native: the wheel runs on other machines, whose better instructions kernel/dispatch.h sees to.
 # No contraction and no fast-math: the bytes are the numpy twin's.
+# Nobody looks at floating-point exceptions, so both sides of a choice may be computed: such loops become vectors.
 # A square root tells nobody of an error, so that it is one instruction and needs no library of mathematics.
 _FLAGS = (
-    *("-O3", "-std=c11", "-ffp-contract=off", "-fno-fast-math", "-fno-math-errno"),
+    *("-O3", "-std=c11", "-ffp-contract=off", "-fno-fast-math", "-fno-trapping-math", "-fno-math-errno"),
     *("-fvisibility=hidden", "-fPIC", "-shared"),
 )
 

@@ -75,5 +75,5 @@ def _matrix(grid: Grid, source: Bytes, *, columns: int) -> tuple[int, int, int, 
 
 
 def _memory(columns: int, *, group: int) -> Bytes:
-    """Intermediates of one row: 12 bytes a group, and one a column."""
-    return np.empty(12 * (columns // group) + columns, dtype=np.uint8)
+    """Intermediates of one row: 12 bytes a group, and 9 a column."""
+    return np.empty(12 * (columns // group) + 9 * columns, dtype=np.uint8)
