@@ -59,7 +59,7 @@ class Gain:
 
 def measure() -> None:
     """Measure all, and write the report."""
-    report = Report("kernel", title="The kernel, one core", versions={"numpy": np.__version__})
+    report = Report("core-kernel", title="The kernel, one core", versions={"numpy": np.__version__})
     rates = [rate for grid in Grid for rounding in roundings(grid) for rate in measure_rates(rounding)]
     report.table(
         ("rounding", "source", "instructions", "GB/s of source", "memcpy", "of memcpy", "two threads"),
@@ -217,3 +217,7 @@ def _decibels(rounding: IntegerRounding, source: Bytes, outputs: list[Bytes]) ->
         values -= np.repeat(zeros, rounding.group, axis=1)
     values *= np.repeat(widen(outputs[1].reshape(rows, -1), rounding.grid), rounding.group, axis=1)
     return 10 * math.log10(float((weights**2).sum() / ((values - weights) ** 2).sum()))
+
+
+if __name__ == "__main__":
+    measure()
