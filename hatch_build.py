@@ -6,6 +6,7 @@ MODELPRESS_KERNEL=none   build without the kernel: a wheel for any platform, whe
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import os
 import shlex
@@ -13,7 +14,9 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import tempfile
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +30,7 @@ _FOLDER = "src/modelpress/tensors/kernel"
 # A square root tells nobody of an error, so that it is one instruction and needs no library of mathematics.
 _FLAGS = (
     *("-O3", "-std=c11", "-ffp-contract=off", "-fno-fast-math", "-fno-trapping-math", "-fno-math-errno"),
-    *("-fvisibility=hidden", "-fPIC", "-shared"),
+    *("-fvisibility=hidden", "-fPIC"),
 )
 
 
@@ -80,16 +83,36 @@ def _compiler() -> list[str]:
 
 
 def _compile(sources: Sequence[Path], library: Path) -> None:
+    """One object a source, by all cores, then the library; it knows what sources it is of (see kernel/library.py)."""
+    digest = f'-DMODELPRESS_SOURCES="{sources_digest(library.parent)}"'
     # Beside and renamed: a running process may have the old library mapped.
     partial = library.with_suffix(f".{os.getpid()}.partial")
-    command = [*_compiler(), *_FLAGS, "-o", str(partial), *map(str, sources)]
+    with tempfile.TemporaryDirectory() as scratch, ThreadPoolExecutor(os.cpu_count()) as executor:
+        objects = [Path(scratch, f"{source.stem}.o") for source in sources]
+        # The largest takes longest: it is begun first.
+        pairs = sorted(zip(sources, objects, strict=True), key=lambda pair: -pair[0].stat().st_size)
+        commands = [[*_FLAGS, digest, "-c", "-o", str(made), str(source)] for source, made in pairs]
+        list(executor.map(_run, commands))
+        _run(["-shared", "-fPIC", "-o", str(partial), *map(str, objects)])
+    partial.replace(library)
+
+
+def _run(arguments: Sequence[str]) -> None:
+    command = [*_compiler(), *arguments]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     except OSError as exc:
         raise RuntimeError(f"the C compiler could not be started: {shlex.join(command)}: {exc.strerror}") from exc
     if done.returncode != 0:
         raise RuntimeError(f"compiling the kernel failed: {shlex.join(command)}\n{done.stdout}{done.stderr}")
-    partial.replace(library)
+
+
+def sources_digest(folder: Path) -> str:
+    """Of all C sources in ``folder``, as kernel/library.py computes it."""
+    digest = hashlib.sha256()
+    for source in sorted(folder.glob("*.[ch]")):
+        digest.update(source.read_bytes())
+    return digest.hexdigest()
 
 
 def _platform() -> str:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import dataclasses
 import functools
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,7 +21,7 @@ from modelpress.domain.recipe import ScaleSearch
 from modelpress.tensors import kernel
 from modelpress.tensors.grid import Grid
 from modelpress.tensors.kernel import KERNEL, LIBRARY, native, twin
-from modelpress.tensors.kernel.library import Library, choose
+from modelpress.tensors.kernel.library import PATH, Library, StaleLibrary, choose
 from modelpress.tensors.pack import pack, unpack
 from modelpress.tensors.rounding.integers import IntegerRounding
 from tests.kernel import needs_c
@@ -294,3 +296,14 @@ def test_the_environment_can_ask_for_an_instruction_set_and_else_gets_the_widest
         chosen = choose()
         assert chosen is not None
         assert chosen.instruction_set == used
+
+
+@needs_c
+def test_a_library_of_other_sources_than_those_beside_it_is_not_used(tmp_path: Path) -> None:
+    for file in (PATH, *PATH.parent.glob("*.[ch]")):
+        shutil.copy(file, tmp_path)
+    assert Library(tmp_path / PATH.name).instruction_sets
+    with (tmp_path / "numbers.h").open("a") as header:
+        header.write("/* another */")
+    with pytest.raises(StaleLibrary):
+        Library(tmp_path / PATH.name)

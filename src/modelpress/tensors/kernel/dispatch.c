@@ -40,3 +40,9 @@ EXPORT const char *modelpress_instruction_set(int level) {
 #endif
     return level >= 0 && level <= widest() ? names[level] : NULL;
 }
+
+/* The digest of the sources that the library was compiled from, as the build computed it; empty if it did not. */
+#ifndef MODELPRESS_SOURCES
+#define MODELPRESS_SOURCES ""
+#endif
+EXPORT const char *modelpress_sources(void) { return MODELPRESS_SOURCES; }

@@ -6,8 +6,10 @@ Called through ctypes, which lets other threads run.
 from __future__ import annotations
 
 import ctypes
+import hashlib
 import os
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,6 +22,10 @@ PATH = Path(__file__).with_name("modelpress_kernel" + (".dylib" if sys.platform 
 GRIDS = {Grid.BF16: 0, Grid.F16: 1, Grid.F32: 2}
 
 
+class StaleLibrary(OSError):
+    """The library was compiled from other sources than those beside it, and may give other bytes."""
+
+
 class Library:
     """The loaded library, and the instruction set its functions are called for: the machine's widest unless told.
 
@@ -28,6 +34,7 @@ class Library:
 
     def __init__(self, path: Path = PATH, *, instruction_set: str | None = None) -> None:
         self._loaded = ctypes.CDLL(str(path))
+        _check(self._loaded, path.parent)
         name_of = self._loaded.modelpress_instruction_set
         name_of.restype = ctypes.c_char_p
         name_of.argtypes = [ctypes.c_int]
@@ -65,5 +72,26 @@ def choose() -> Library | None:
     try:
         widest = Library()
         return Library(instruction_set=asked) if asked in widest.instruction_sets else widest
+    except StaleLibrary as exc:
+        warnings.warn(
+            f"{exc}: numpy does the work, more slowly; `pip install -e .` or `make` compiles it", stacklevel=2
+        )
+        return None
     except OSError:
         return None
+
+
+def _check(loaded: ctypes.CDLL, folder: Path) -> None:
+    """Nothing, if the library is of the sources in ``folder``, or none are there.
+
+    Raises: StaleLibrary.
+    """
+    sources = sorted(folder.glob("*.[ch]"))
+    stated = getattr(loaded, "modelpress_sources", None)
+    found = b""
+    if stated is not None:
+        stated.restype = ctypes.c_char_p
+        found = stated()
+    digest = hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()
+    if sources and found.decode() != digest:
+        raise StaleLibrary("the C kernel was compiled from other sources than those beside it")
