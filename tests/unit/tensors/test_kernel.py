@@ -121,6 +121,21 @@ def test_kernel_and_twin_agree_on_every_16_bit_number_beside_every_scale_it_may_
     assert [run(native_kernel.quantize, rounding, source) for native_kernel in natives()] == [by_twin] * len(natives())
 
 
+@needs_c
+@pytest.mark.parametrize(("grid", "significands"), [(Grid.BF16, 1 << 7), (Grid.F16, 1 << 10)])
+@pytest.mark.parametrize(("bits", "symmetric"), [(4, True), (4, False), (8, True)])
+def test_multiplying_does_what_dividing_does_for_every_pair_of_significands(
+    grid: Grid, significands: int, bits: int, symmetric: bool
+) -> None:
+    # Rows: a largest number of each significand, and all numbers below it that do not become 0.
+    columns = bits * significands
+    largest = np.arange(20 * significands, 21 * significands, dtype=np.uint16)
+    source = (largest[:, np.newaxis] - np.arange(columns, dtype=np.uint16)).reshape(-1).view(np.uint8)
+    rounding = IntegerRounding(grid=grid, bits=bits, columns=columns, group=columns, packed=True, symmetric=symmetric)
+    by_twin = run(twin.quantize, rounding, source)
+    assert [run(native_kernel.quantize, rounding, source) for native_kernel in natives()] == [by_twin] * len(natives())
+
+
 @settings(max_examples=200, deadline=None)
 @given(rounding=roundings([True], ["max"]), seed=st.integers(0, 2**32), kind=st.sampled_from(["any", "usual"]))
 def test_a_rounded_weight_is_within_half_a_scale_and_one_rounding_of_its_quotient(
