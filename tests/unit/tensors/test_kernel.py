@@ -22,6 +22,7 @@ from modelpress.tensors import kernel
 from modelpress.tensors.grid import Grid
 from modelpress.tensors.kernel import KERNEL, LIBRARY, native, twin
 from modelpress.tensors.kernel.library import PATH, Library, StaleLibrary, choose
+from modelpress.tensors.kernel.numbers import narrow
 from modelpress.tensors.pack import pack, unpack
 from modelpress.tensors.rounding.integers import IntegerRounding
 from tests.kernel import needs_c
@@ -134,6 +135,16 @@ def test_multiplying_does_what_dividing_does_for_every_pair_of_significands(
     rounding = IntegerRounding(grid=grid, bits=bits, columns=columns, group=columns, packed=True, symmetric=symmetric)
     by_twin = run(twin.quantize, rounding, source)
     assert [run(native_kernel.quantize, rounding, source) for native_kernel in natives()] == [by_twin] * len(natives())
+
+
+@pytest.mark.parametrize("grid", [Grid.BF16, Grid.F16])
+def test_a_quotient_rounded_to_the_grid_is_the_product_with_the_inverse_for_scales_no_weight_sets_too(
+    grid: Grid,
+) -> None:
+    significands = np.arange(1, 2, grid.epsilon, dtype=np.float32)
+    products = significands * (np.float32(1) / significands)[:, np.newaxis]
+    quotients = significands / significands[:, np.newaxis]
+    assert (narrow(products, grid) == narrow(quotients, grid)).all()
 
 
 @settings(max_examples=200, deadline=None)

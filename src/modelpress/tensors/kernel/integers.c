@@ -19,8 +19,8 @@ struct integers {
 /* What a group's weights become: round(weight / scale + zero), in [low, high]. */
 struct target {
     float scale, zero, low, high;
-    /* 1 / scale in two parts, the second what the first lacks. 0 where they would leave the range of floats. */
-    float inverse, rest;
+    /* 1 / scale, as nearly as a float can be; 0 where it would come near the ends of their range. */
+    float inverse;
 };
 
 /* Groups whose scales are found together: their weights stay in the nearest cache until they are rounded. */
@@ -42,35 +42,25 @@ enum { LANES = 16, GO_ON = 512 };
 #include "integers_wide.h"
 #endif
 
-/* Whether weights are multiplied by an inverse on this grid. */
-BODY int multiplies(const int level, int grid) {
-    (void)level;
-    return grid != F32 && HAS_FMA(level);
-}
+/* Whether weights are multiplied by an inverse, where there is one. */
+BODY int multiplies(int grid) { return grid != F32; }
 
-/* Weights of a 16-bit grid have at most 11 significant bits, and so have scales. A quotient therefore is either a
- * number of at most 12 bits, or at least 2^-23 of its size away from each one: away from all at which rounding to the
- * grid changes its result. The sum in divide() is the exact quotient in the first case (it errs by less than half a
- * unit before it is rounded, once), and stays on its side in the second. So multiplying does what dividing does; a test
- * compares every pair of significands. */
-BODY void invert(const int level, int grid, struct target *target) {
-    target->inverse = target->rest = 0.0f;
-    if (!multiplies(level, grid) || !(target->scale > 0x1p-100f && target->scale < 0x1p100f)) return;
-    target->inverse = 1.0f / target->scale;
-    target->rest = __builtin_fmaf(-target->scale, target->inverse, 1.0f) * target->inverse;
-}
+/* On a 16-bit grid a weight times the nearest float to 1 / scale, rounded to the grid, is what their quotient would be:
+ * a quotient that is not one of the numbers at which rounding turns is further from them than the product from it, and
+ * of those that are, the product is. A test compares every pair of significands. */
+BODY float inverse_of(float scale) { return scale > 0x1p-100f && scale < 0x1p100f ? 1.0f / scale : 0.0f; }
 
-/* As round_normal does, where multiply-add is one instruction: the power of two below a number, times 2^16 (2^13), has
- * the bits to be lost below its last one. Numbers of at most 2^100 in size. */
+/* As round_normal does, in fewer steps: the power of two below a number, times 2^16 (2^13), has the bits to be lost
+ * below its last one. Numbers of at most 2^100 in size. */
 BODY float round_near(const int inverted, float x, int grid) {
     if (!inverted) return round_normal(x, grid);
-    const float power = as_float(as_bits(x) & 0xff800000u), far = grid == BF16 ? 0x1p16f : 0x1p13f;
-    return __builtin_fmaf(power, -far, __builtin_fmaf(power, far, x));
+    const float power = as_float(as_bits(x) & 0xff800000u) * (grid == BF16 ? 0x1p16f : 0x1p13f);
+    return (x + power) - power;
 }
 
 /* weight / scale + zero within [low, high], each operation rounded to the grid. */
 BODY float place(int grid, const int symmetric, const int inverted, float weight, const struct target *target) {
-    float x = inverted ? __builtin_fmaf(weight, target->inverse, weight * target->rest) : weight / target->scale;
+    float x = inverted ? weight * target->inverse : weight / target->scale;
     x = round_near(inverted, x, grid);
     if (!symmetric) x = round_near(inverted, x + target->zero, grid);
     x = x < target->low ? target->low : x;
@@ -91,21 +81,22 @@ BODY void round_run(const unsigned char *from, int64_t count, int grid, const in
 BODY void round_groups(const int level, const unsigned char *from, int64_t count, int64_t group, int grid,
                        const int symmetric, const struct target *targets, float offset, unsigned char *values) {
     int64_t done = 0;
+    (void)level;
 #if defined(MODELPRESS_X86)
     if (level == AVX512) done = round_groups_avx512(from, count, group, grid, symmetric, targets, offset, values);
     if (level == AVX2) done = round_groups_avx2(from, count, group, grid, symmetric, targets, offset, values);
 #endif
     for (int64_t g = 0; g < count; g++, from += group * size_of(grid), values += group) {
-        if (multiplies(level, grid) && targets[g].inverse == 0.0f)
+        if (multiplies(grid) && targets[g].inverse == 0.0f)
             round_run(from, group, grid, symmetric, 0, &targets[g], offset, values);
         else if (done < group)
-            round_run(from + done * size_of(grid), group - done, grid, symmetric, multiplies(level, grid), &targets[g],
+            round_run(from + done * size_of(grid), group - done, grid, symmetric, multiplies(grid), &targets[g],
                       offset, values + done);
     }
 }
 
 /* The target for weights that reach from `least` <= 0 to `most` >= 0; where symmetric, to `most` in size. */
-BODY struct target target_for(const int level, int grid, int bits, const int symmetric, float least, float most) {
+BODY struct target target_for(int grid, int bits, const int symmetric, float least, float most) {
     const float epsilon = grid == BF16 ? 0x1p-7f : grid == F16 ? 0x1p-10f : 0x1p-23f;
     const float half = (float)(1 << (bits - 1));
     struct target target = {.low = -half, .high = half - 1.0f};
@@ -118,7 +109,7 @@ BODY struct target target_for(const int level, int grid, int bits, const int sym
         target.zero = (target.zero + MAGIC) - MAGIC;
     }
     target.scale = scale == 0.0f ? epsilon : scale;
-    invert(level, grid, &target);
+    target.inverse = inverse_of(target.scale);
     return target;
 }
 
@@ -140,7 +131,8 @@ BODY void add_squares(const float *weights, int64_t count, int grid, const int s
 BODY float squared_error(const int level, const float *weights, int64_t padded, int grid, const int symmetric,
                          const struct target *target, float enough) {
     float sums[LANES] = {0}, total = 0.0f;
-    const int plain = multiplies(level, grid) && target->inverse == 0.0f;
+    (void)level;
+    const int plain = multiplies(grid) && target->inverse == 0.0f;
     for (int64_t start = 0; start < padded; start += GO_ON) {
         const float *from = weights + start;
         const int64_t count = padded - start < GO_ON ? padded - start : GO_ON;
@@ -149,7 +141,7 @@ BODY float squared_error(const int level, const float *weights, int64_t padded, 
         else if (level == AVX512) squared_errors_avx512(from, count, grid, symmetric, target, sums);
         else if (level == AVX2) squared_errors_avx2(from, count, grid, symmetric, target, sums);
 #endif
-        else add_squares(from, count, grid, symmetric, multiplies(level, grid), target, sums);
+        else add_squares(from, count, grid, symmetric, multiplies(grid), target, sums);
         float folded[LANES];
         memcpy(folded, sums, sizeof folded);
         for (int lanes = LANES / 2; lanes > 0; lanes /= 2)
@@ -174,7 +166,7 @@ enum { WHOLE = 50, COARSE = 4, LEAST_PART = 22 };
 BODY void try_part(const int level, const float *weights, int64_t padded, const struct integers *how, int grid,
                    const int symmetric, float least, float most, int part, struct found *found) {
     const float factor = (float)part / (float)WHOLE;
-    const struct target target = target_for(level, grid, how->bits, symmetric, -round_size(-least * factor, grid),
+    const struct target target = target_for(grid, how->bits, symmetric, -round_size(-least * factor, grid),
                                             round_size(most * factor, grid));
     const float error = squared_error(level, weights, padded, grid, symmetric, &target, found->error);
     if (error < found->error) *found = (struct found){target, error, part};
@@ -185,7 +177,7 @@ BODY void try_part(const int level, const float *weights, int64_t padded, const 
 BODY struct target search(const int level, const float *weights, int64_t padded, const struct integers *how, int grid,
                           const int symmetric, float least, float most) {
     const float no_limit = as_float(0x7fc00000u); /* nothing is above it */
-    struct found found = {.target = target_for(level, grid, how->bits, symmetric, least, most), .part = WHOLE};
+    struct found found = {.target = target_for(grid, how->bits, symmetric, least, most), .part = WHOLE};
     found.error = squared_error(level, weights, padded, grid, symmetric, &found.target, no_limit);
     for (int part = WHOLE - COARSE; part >= LEAST_PART; part -= COARSE)
         try_part(level, weights, padded, how, grid, symmetric, least, most, part, &found);
@@ -248,7 +240,7 @@ BODY int64_t quantize_rows(const int level, const unsigned char *source, int64_t
                 if (!reach(from + g * group * size_of(grid), group, grid, symmetric, &least[g], &most[g])) return r;
             for (int64_t g = 0; g < count; g++) {
                 if (!how->search) {
-                    targets[g] = target_for(level, grid, how->bits, symmetric, least[g], most[g]);
+                    targets[g] = target_for(grid, how->bits, symmetric, least[g], most[g]);
                     continue;
                 }
                 widen_run(level, from + g * group * size_of(grid), group, grid, scratch);

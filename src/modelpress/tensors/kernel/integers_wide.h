@@ -12,7 +12,7 @@ WIDE FLOATS OF(place)(FLOATS weights, const int grid, const int symmetric, const
         x = weights / scale;
         if (!symmetric) x = x + zero;
     } else {
-        x = FMA(weights, FILL(to.inverse), weights * FILL(to.rest));
+        x = weights * FILL(to.inverse);
         x = FMA(POWER(x), near, FMA(POWER(x), far, x));
         if (!symmetric) {
             x = x + zero;
