@@ -171,6 +171,10 @@ def test_an_unknown_architecture_is_refused_with_those_that_are_known(tmp_path: 
         ({"num_attention_heads": 0}, BadSource, "num_attention_heads"),
         ({"num_key_value_heads": 3}, BadSource, "do not fit"),
         ({"rms_norm_eps": "small"}, BadSource, "rms_norm_eps"),
+        ({"rms_norm_eps": float("nan")}, BadSource, "rms_norm_eps"),
+        ({"head_dim": 2**31 - 2, "rope_scaling": {"rope_type": "llama3", "factor": 8.0}}, BadSource, "of shape"),
+        ({"head_dim": 15}, BadSource, "do not fit"),
+        ({"partial_rotary_factor": 0.3}, BadSource, "rotated"),
         ({"rope_scaling": {"rope_type": "dynamic", "factor": 2.0}}, Unsupported, "dynamic"),
         ({"rope_scaling": {"rope_type": "llama3", "factor": 8.0}}, BadSource, "original_max_position"),
     ],
@@ -182,6 +186,30 @@ def test_a_config_that_does_not_fit_the_tensors_is_refused(
     config = {**checkpoint.config, **change}
     with pytest.raises(error, match=what):
         make_plan(replace(checkpoint, config=config), Recipe(scheme=Q8_0))
+
+
+@pytest.mark.parametrize(
+    ("kind", "change", "what"),
+    [
+        ("qwen3moe", {"norm_topk_prob": False}, "norm_topk_prob"),
+        ("qwen2moe", {"mlp_only_layers": [0]}, "have no experts"),
+        ("gemma2", {"query_pre_attn_scalar": 7}, "query_pre_attn_scalar"),
+        ("gemma3", {"sliding_window_pattern": 2}, "every sixth"),
+        ("gemma3", {"final_logit_softcapping": 30.0}, "capped"),
+    ],
+)
+def test_a_model_that_llama_cpp_would_run_otherwise_is_refused(
+    tmp_path: Path, kind: str, change: dict[str, Any], what: str
+) -> None:
+    checkpoint = open_checkpoint(source_of(kind, tmp_path))
+    with pytest.raises(Unsupported, match=what):
+        make_plan(replace(checkpoint, config={**checkpoint.config, **change}), Recipe(scheme=Q8_0))
+
+
+def test_a_window_that_llama_cpp_does_not_know_of_is_told(tmp_path: Path) -> None:
+    checkpoint = open_checkpoint(source_of("llama", tmp_path))
+    plan = make_plan(replace(checkpoint, config={**checkpoint.config, "sliding_window": 4096}), Recipe(scheme=Q8_0))
+    assert any("window of 4096" in note for note in plan.notes)
 
 
 def test_a_model_without_a_tokenizer_json_is_refused(tmp_path: Path) -> None:

@@ -97,8 +97,9 @@ def gguf_output(checkpoint: Checkpoint, recipe: Recipe) -> GgufOutput:
     family, architecture = _family(checkpoint, tensors)
     tied = bool(checkpoint.config.get("tie_word_embeddings")) or "lm_head.weight" not in tensors
     sizes = _sizes(checkpoint, tensors)
-    parameters = make_parameters(family, checkpoint.config, sizes)
+    # First, so that sizes are those of tensors before anything of such a size is made.
     found = _find(architecture, sizes, tensors, tied=tied)
+    parameters = make_parameters(family, checkpoint.config, sizes)
     tokenizer = make_tokenizer(_tokenizer_files(checkpoint), rows=sizes.vocabulary)
     steps, written, treatments = _steps(found, recipe, layers=sizes.layers, tied=tied)
     decision = _decision(found, treatments, tensors, recipe)

@@ -114,9 +114,9 @@ def make_parameters(family: str, config: Mapping[str, Any], sizes: Sizes) -> Par
 
 
 def _notes(family: str, config: Mapping[str, Any]) -> list[str]:
-    windowed = config.get("sliding_window") and config.get("use_sliding_window", family == "llama")
-    if windowed and family in {"llama", "qwen2", "qwen3", "qwen2moe", "qwen3moe"}:
-        return [f"llama.cpp runs it without its sliding window of {config['sliding_window']} tokens."]
+    window = config.get("sliding_window") if config.get("use_sliding_window", family == "llama") else None
+    if type(window) is int and window and family in {"llama", "qwen2", "qwen3", "qwen2moe", "qwen3moe"}:
+        return [f"llama.cpp runs it without its sliding window of {window} tokens."]
     return []
 
 
@@ -186,7 +186,7 @@ def _of_phi3(config: Mapping[str, Any], sizes: Sizes) -> dict[str, bytes]:
     entries = {"attention.sliding_window": encoding.u32(_whole(config, "sliding_window", sizes.context))}
     original = _whole(config, "original_max_position_embeddings", sizes.context)
     entries["rope.scaling.original_context_length"] = encoding.u32(original)
-    if read_rope(config).kind in {"longrope", "su"} and sizes.context > original:
+    if read_rope(config).kind in {"longrope", "su"} and sizes.context > original > 1:
         scale = math.sqrt(1 + math.log(sizes.context / original) / math.log(original))
         entries["rope.scaling.attn_factor"] = encoding.f32(scale)
     return entries
