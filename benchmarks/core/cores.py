@@ -6,10 +6,9 @@ import os
 from collections import defaultdict
 from statistics import median
 
-from benchmarks.core.job import compress, copy_seconds, offered, output_bytes
+from benchmarks.core.job import compress, copy_seconds, offered, output_bytes, versions
 from benchmarks.core.place import MEMORY, emptied, tell
 from benchmarks.core.source import source, weight_bytes
-from benchmarks.machine import versions_of
 from benchmarks.report import Report
 
 _ROUNDS = int(os.environ.get("ROUNDS", "3"))
@@ -59,7 +58,7 @@ def _tell(
     start: float,
     source_bytes: int,
 ) -> None:
-    report = Report("core-cores", title=f"One thread and {cores}, {size}, in memory", versions=versions_of("numpy"))
+    report = Report("core-cores", title=f"One thread and {cores}, {size}, in memory", versions=versions())
     report.say(
         f"Whole processes; source and output ({MEMORY}) are both in memory. The ratio is that of throughput, the start "
         f"of {start:.2f} s, which nothing makes parallel, taken off both. Medians of {_ROUNDS} rounds in which all "

@@ -11,6 +11,7 @@ from pathlib import Path
 from benchmarks.core.place import ROOT, emptied, tell
 from benchmarks.core.process import Failed, Run, measured
 from benchmarks.core.source import source
+from benchmarks.machine import versions_of
 
 _COPYING = Path(__file__).with_name("copying.py")
 _PEER = Path(__file__).with_name("peer.py")
@@ -35,6 +36,12 @@ JOBS = (
     *(_job(name) for name in ("FP8", "FP8-BLOCK", "NVFP4", "MXFP4")),
     *(_job(name) for name in ("Q8_0", "Q4_0", "Q4_K_M")),
 )
+
+
+def versions() -> dict[str, str]:
+    """For a report's head: numpy's, and the instructions of the kernel; asked in another process, see process.py."""
+    asked = "from modelpress.tensors import kernel; print(kernel.INSTRUCTION_SET)"
+    return {**versions_of("numpy", "typer"), "compiled kernel": measured([sys.executable, "-c", asked]).printed.strip()}
 
 
 def offered() -> list[Job]:

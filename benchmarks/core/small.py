@@ -6,11 +6,10 @@ import os
 import sys
 from statistics import median
 
-from benchmarks.core.job import JOBS, compress, offered, output_bytes
+from benchmarks.core.job import JOBS, compress, offered, output_bytes, versions
 from benchmarks.core.place import ROOT, emptied, fits, tell
 from benchmarks.core.process import Failed, measured
 from benchmarks.core.source import MODELS, source
-from benchmarks.machine import versions_of
 from benchmarks.report import Report
 
 _ROUNDS = int(os.environ.get("ROUNDS", "3")) * 3
@@ -38,7 +37,7 @@ def measure_start() -> None:
         output = emptied(_OUTPUT)
         seconds.setdefault("modelpress compress, a model of 3 MB", []).append(compress(JOBS[0], tiny, output).seconds)
     emptied(_OUTPUT)
-    report = Report("core-start", title="Start-up", versions=versions_of("numpy", "typer", "msgspec"))
+    report = Report("core-start", title="Start-up", versions=versions())
     report.say(f"Whole processes, medians of {_ROUNDS} rounds in which all took turns.")
     report.table(
         ("what", "seconds", "least"),
@@ -58,7 +57,7 @@ def measure_memory() -> None:
     model = source("huge")
     assert model is not None
     size_bytes = MODELS["huge"].size_bytes
-    report = Report("core-memory", title="Memory, with tensors of 4 GiB", versions=versions_of("numpy"))
+    report = Report("core-memory", title="Memory, with tensors of 4 GiB", versions=versions())
     report.say(
         f"A model of {size_bytes / 1e9:.1f} GB: a linear weight and an embedding of 4 GiB each, all zeros in a file of "
         "holes, so seconds mean nothing here. Peak RSS is the system's own figure for the whole process."

@@ -10,11 +10,10 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks.core import bounds
-from benchmarks.core.job import Job, compress, copy_seconds, forget, offered, output_bytes, peer_compress
+from benchmarks.core.job import Job, compress, copy_seconds, forget, offered, output_bytes, peer_compress, versions
 from benchmarks.core.place import ROOT, emptied, fits, tell
 from benchmarks.core.process import Run
 from benchmarks.core.source import source, weight_bytes
-from benchmarks.machine import versions_of
 from benchmarks.report import Report
 
 ROUNDS = int(os.environ.get("ROUNDS", "3"))
@@ -51,7 +50,7 @@ Rounds = dict[str, list[Round]]
 
 def measure(sizes: Sequence[str]) -> None:
     """Measure, and write the report."""
-    report = Report("core-whole", title="modelpress compress against a plain copy", versions=versions_of("numpy"))
+    report = Report("core-whole", title="modelpress compress against a plain copy", versions=versions())
     report.say(
         "Whole processes from exec to exit, all threads, output on the same disk. *Plain copy* reads every byte of the "
         "source and writes as many bytes as the output has, ending in fsync as we do, in the faster of one thread and "
