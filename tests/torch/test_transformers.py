@@ -24,8 +24,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 ROOT = Path(__file__).parents[2]
 TORCH_PYTHON = ROOT / ".cache" / "calibrate" / "bin" / "python"
 
-#: Names of the schemes whose output is for loaders of safetensors.
-NAMES = [scheme.name for scheme in SCHEMES if scheme.output_format == "compressed-tensors"]
+#: Names of the schemes whose output is for loaders of safetensors. Blocks of 128 columns do not fit the models here.
+NAMES = [scheme.name for scheme in SCHEMES if scheme.output_format == "compressed-tensors" and scheme is not FP8_BLOCK]
 
 #: What is asked for of the real model, by a name for it.
 WISHES = {
@@ -42,11 +42,12 @@ WISHES = {
         ),
     ),
 }
-#: Rounded to so few bits, data-free, this model of 135 million weights knows nothing any more.
-SPEECHLESS = frozenset({"W2A16C16", "W3A16C16"})
+#: So few bits leave nothing of a model of 135 million weights that has been on a 4-bit grid already; NVFP4 has it
+#: answer with a number. llm-compressor's tensors are the same.
+SPEECHLESS = frozenset({"W2A16C16", "W3A16C16", NVFP4.name})
 
 #: Experts that transformers 5.17 cannot load, whoever compressed them; see the notes of a plan.
-NOT_FOR_EXPERTS = frozenset({INT8_PTQ.name, FP8_BLOCK.name, NVFP4.name})
+NOT_FOR_EXPERTS = frozenset({INT8_PTQ.name, NVFP4.name})
 EXPERTS = [model for model in MODELS if model.name in {"qwen3-moe-f32-32", "mixtral-bf16-128"}]
 
 

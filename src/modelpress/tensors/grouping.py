@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from modelpress.domain.recipe import Choice
-from modelpress.domain.scheme import GROUP_SIZES, Scheme
+from modelpress.domain.scheme import FP8, GROUP_SIZES, Scheme
 from modelpress.errors import Unsupported
 
 _NAMES_SHOWN = 3
@@ -34,6 +34,7 @@ def choose_grouping(choice: Choice, columns: Mapping[str, int]) -> Grouping:
         return Grouping(size=None, notes=("Each output row has one scale.",))
     if scheme.grouping == "block":
         edge = scheme.group_sizes[0]
+        refuse_cut_blocks(edge, scheme, columns)
         return Grouping(size=edge, notes=(f"Blocks of {edge} rows and {edge} columns share a scale.",))
     for size in scheme.group_sizes:
         if not _undivided(size, columns):
@@ -45,6 +46,17 @@ def choose_grouping(choice: Choice, columns: Mapping[str, int]) -> Grouping:
             hint="leave these layers out (ignore), or choose another scheme",
         )
     return Grouping(size=None, notes=(_reason(None, scheme, columns),))
+
+
+def refuse_cut_blocks(edge: int, scheme: Scheme, columns: Mapping[str, int]) -> None:
+    """Blocks that are cut on the right can be written, but transformers and vLLM want activations in whole groups."""
+    undivided = _undivided(edge, columns)
+    if undivided:
+        raise Unsupported(
+            f"{scheme.name} has blocks of {edge} columns, which do not divide the input width of "
+            + _counted(undivided, columns),
+            hint=f"nothing loads such blocks; {FP8.name} has one scale an output row, and fits any width",
+        )
 
 
 def _asked(size: int, choice: Choice, columns: Mapping[str, int]) -> Grouping:

@@ -18,7 +18,7 @@ from safetensors import safe_open
 from modelpress.domain.task import Progress
 from modelpress.errors import BadSource, DiskFull, InternalFailure, Unsupported
 from modelpress.quality.verification import verify
-from modelpress.tensors import kernel, piece
+from modelpress.tensors import grouping, kernel, piece
 from modelpress.tensors import shard as shards
 from modelpress.tensors.compress import compress
 from modelpress.tensors.folder import LocalFolder
@@ -75,9 +75,16 @@ def test_an_output_holds_product_files_alone_and_as_many_bytes_as_planned(source
     assert plan.output_bytes < plan.source_bytes
 
 
+@pytest.fixture
+def blocks_may_be_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Weights narrower than a block are written as any others are."""
+    monkeypatch.setattr(grouping, "refuse_cut_blocks", lambda *_arguments: None)
+
+
 FLOATS = ["WFP8AFP8C16", "WFP8AFP8C16-BLOCK", "WNVFP4A16C16", "WMXFP4A16C16"]
 
 
+@pytest.mark.usefixtures("blocks_may_be_cut")
 @pytest.mark.parametrize("scheme", ["W4A16C16", "W8A16C16", "INT8-PTQ", *FLOATS])
 def test_the_bytes_are_the_same_on_any_number_of_threads_and_with_either_kernel(
     source: Path, tmp_path: Path, scheme: str, monkeypatch: pytest.MonkeyPatch

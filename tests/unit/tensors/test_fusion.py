@@ -112,8 +112,8 @@ def test_a_weight_that_is_not_finite_is_told_before_another_is_rounded_by_it(tmp
 def test_rows_that_are_too_long_to_be_rounded_together_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(output, "LARGEST_ROW_BYTES", 128 * 64 * 2 - 1)
-    source = write_model(tmp_path / "source", {"a.up_proj.weight": weight(200, 64)})
+    monkeypatch.setattr(output, "LARGEST_ROW_BYTES", 128 * 256 * 2 - 1)
+    source = write_model(tmp_path / "source", {"a.up_proj.weight": weight(200, 256)})
     with pytest.raises(Unsupported, match=r"128 rows of weight 'a\.up_proj\.weight', which are rounded together"):
         plan_of(source, "WFP8AFP8C16-BLOCK")
     plan_of(source, "WFP8AFP8C16")

@@ -102,3 +102,11 @@ def test_a_pattern_that_means_nothing_is_refused_with_what_is_near(source: Path)
 def test_a_recipe_that_leaves_everything_is_refused(source: Path) -> None:
     with pytest.raises(Unsupported, match="leaves all 4 linear weights as they are"):
         plan_of(source, ignore=("*",))
+
+
+def test_widths_that_a_float_schemes_groups_do_not_divide_are_refused_with_the_layers(tmp_path: Path) -> None:
+    narrow = write_model(tmp_path / "narrow", {"a.up_proj.weight": weight(8, 128), "b.up_proj.weight": weight(8, 24)})
+    for scheme in ("WFP8AFP8C16-BLOCK", "WNVFP4A16C16", "WMXFP4A16C16"):
+        with pytest.raises(Unsupported, match=r"input width.* of 1 of 2 layers: b\.up_proj\.weight \(24\)"):
+            plan_of(narrow, scheme)
+    plan_of(narrow, "WFP8AFP8C16")
