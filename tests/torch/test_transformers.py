@@ -17,7 +17,7 @@ from modelpress.domain.wish import OverrideWish, Wish, make_recipe
 from modelpress.tensors.folder import LocalFolder
 from modelpress.tensors.staging import seal
 from modelpress.worker.press import press
-from tests.golden.synthetic import MODELS, write_model
+from tests.golden.synthetic import MODELS, Model, write_model
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -48,7 +48,8 @@ SPEECHLESS = frozenset({"W2A16C16", "W3A16C16", NVFP4.name})
 
 #: Experts that transformers 5.17 cannot load, whoever compressed them; see the notes of a plan.
 NOT_FOR_EXPERTS = frozenset({INT8_PTQ.name, NVFP4.name})
-EXPERTS = [model for model in MODELS if model.name in {"qwen3-moe-f32-32", "mixtral-bf16-128"}]
+DENSE = [model for model in MODELS if model.name == "llama-bf16-128"]
+TINY = DENSE + [model for model in MODELS if model.name in {"qwen3-moe-f32-32", "mixtral-bf16-128"}]
 
 
 def run(script: str, *arguments: object) -> list[dict[str, Any]]:
@@ -109,11 +110,13 @@ def test_more_bits_predict_more_like_the_original(loaded: dict[str, dict[str, An
     assert divergences == sorted(divergences, reverse=True), dict(zip(integers, divergences, strict=True))
 
 
-@pytest.mark.parametrize("model", EXPERTS, ids=lambda model: model.name)
-def test_compressed_experts_load_and_predict_what_the_original_does(model: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize("model", TINY, ids=lambda model: model.name)
+def test_tiny_models_load_and_predict_what_the_original_does(model: Model, tmp_path: Path) -> None:
     source = tmp_path / "source"
-    write_model(replace(model, hard_rows=False), source)
-    wishes = {name: wish for name, wish in WISHES.items() if name in NAMES and name not in NOT_FOR_EXPERTS}
+    # compressed-tensors unpacks FP4 as bf16, and a model of another dtype then fails.
+    write_model(replace(model, hard_rows=False, dtype="BF16"), source)
+    names = {*NAMES, FP8_BLOCK.name} if model in DENSE else {*NAMES} - NOT_FOR_EXPERTS
+    wishes = {name: Wish(strategy="Quantization", weight=name) for name in sorted(names)}
     outputs = compressed(source, wishes, tmp_path)
     lines = run("load_and_generate.py", *outputs.values(), "--like", source)
     for name, said in zip(outputs, lines, strict=True):
