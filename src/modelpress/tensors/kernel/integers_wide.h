@@ -33,6 +33,8 @@ WIDE void OF(round_whole)(const unsigned char *from, int64_t count, int64_t grou
     for (int64_t g = 0; g < count; g++, from += group * size_of(grid), values += group) {
         const struct target to = targets[g];
         for (int64_t i = 0; i < whole; i += WIDTH) {
+            /* What comes next is fetched meanwhile: a prefetch past the end is nothing. */
+            __builtin_prefetch((const void *)((uintptr_t)from + (uintptr_t)((i + TOGETHER_COLUMNS) * size_of(grid))));
             const FLOATS x = OF(place)(OF(load)(from + i * size_of(grid), grid), grid, symmetric, to);
             STORE_BYTES(values + i, x + magic);
         }
