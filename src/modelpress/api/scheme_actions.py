@@ -36,8 +36,8 @@ class SchemeResult(Result, frozen=True, kw_only=True):
     grouping: str
     ratio: float
     ratio_basis: str
-    measured_ratio: float
-    measured_on: str
+    measured_ratio: float | UnsetType = UNSET
+    measured_on: str | UnsetType = UNSET
     calibration_helps: bool
     calibration: str
     runtimes: tuple[RuntimeResult, ...]
@@ -68,8 +68,8 @@ def _scheme_result(fact: SchemeFact) -> SchemeResult:
         grouping=scheme.grouping,
         ratio=fact.ratio,
         ratio_basis=fact.ratio_basis,
-        measured_ratio=fact.measured_ratio,
-        measured_on=MEASURED_ON,
+        measured_ratio=UNSET if fact.measured_ratio is None else fact.measured_ratio,
+        measured_on=UNSET if fact.measured_ratio is None else MEASURED_ON,
         calibration_helps=fact.calibration_helps,
         calibration=fact.calibration,
         runtimes=tuple(

@@ -73,8 +73,8 @@ class SchemeFact:
     summary: str
     #: Bits of a scale; of those that are one for a whole row or weight nothing is counted.
     scale_bits: int = 16
-    #: Of a whole output to its bf16 source, both measured on MEASURED_ON.
-    measured_ratio: float
+    #: Of a whole output to its bf16 source, both measured on MEASURED_ON; None for schemes that do not fit that model.
+    measured_ratio: float | None
     calibration_helps: bool
     calibration: str
     runtimes: tuple[Runtime, ...]
@@ -211,7 +211,7 @@ _ALL = (
     SchemeFact(
         scheme=FP8_BLOCK,
         summary="8-bit floats (e4m3), one scale a block of 128 by 128, activations rounded to them while running",
-        measured_ratio=0.609,
+        measured_ratio=None,
         calibration_helps=False,
         calibration="not measured",
         runtimes=(_TRANSFORMERS, _VLLM_CPU_UNTRIED, _FP8_GPU),

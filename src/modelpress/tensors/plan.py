@@ -112,12 +112,18 @@ class _Made:
 
 def _directory(checkpoint: Checkpoint, recipe: Recipe) -> _Made:
     decision = decide(checkpoint, recipe)
+    output = directory_output(checkpoint, decision)
     return _Made(
-        output=directory_output(checkpoint, decision),
+        output=output,
         decision=decision,
         group_size=decision.assignment.group_size,
         plain_bytes=sum(tensor.spec.size_bytes for tensor in decision.tensors),
-        notes=(*decision.assignment.notes, *_server_notes(decision), *_notes(checkpoint, recipe, decision)),
+        notes=(
+            *decision.assignment.notes,
+            *_server_notes(decision),
+            *_notes(checkpoint, recipe, decision),
+            *_size_note(output, checkpoint),
+        ),
     )
 
 
@@ -152,6 +158,14 @@ def _notes(checkpoint: Checkpoint, recipe: Recipe, decision: Decision) -> Iterat
         yield "The model brings its own code (auto_map): it was not run, and neither it nor the entry is carried over."
     if checkpoint.left_out:
         yield f"Not carried over: {', '.join(checkpoint.left_out)}."
+
+
+def _size_note(output: Output, checkpoint: Checkpoint) -> Iterator[str]:
+    """Said where a source that was compressed in some way becomes larger."""
+    made = sum(shard.size_bytes for shard in output.shards)
+    stored = sum(tensor.rows.stored_bytes for tensor in checkpoint.tensors)
+    if stored < sum(tensor.spec.size_bytes for tensor in checkpoint.tensors) and made >= stored:
+        yield f"The output has {made} bytes of weights, more than the source's {stored}, which was compressed before."
 
 
 def _experts_notes(decision: Decision) -> Iterator[str]:

@@ -44,7 +44,7 @@ def block_notes(treatments: Mapping[str, Treatment | None], shapes: Mapping[str,
     if odd:
         rows, columns = shapes[odd[0]]
         where = f"{odd[0]} ({rows} × {columns})" + (f" and {len(odd) - 1} more" if len(odd) > 1 else "")
-        yield f"vLLM loads blocks only where they divide rows and columns; not so in {where}. transformers loads any."
+        yield f"vLLM loads blocks only where they divide rows too; not so in {where}. transformers loads them."
 
 
 def _note(what: str, parents: list[str]) -> str:

@@ -109,6 +109,12 @@ def test_progress_of_a_float8_source_adds_up_to_its_stored_bytes(tmp_path: Path)
     assert any("1 weights are stored as FP8 in blocks of 16 x 32" in note for note in plan.notes)
 
 
+def test_a_source_that_was_compressed_before_and_becomes_larger_is_told(tmp_path: Path) -> None:
+    source = write_model(tmp_path / "fp8", float8_layers(256, 256), config=FP8)
+    assert any("more than the source's" in note for note in plan_of(source, "W8A16C16").notes)
+    assert not any("more than the source's" in note for note in plan_of(source, "W4A16C16").notes)
+
+
 def changed(**tensors: Any) -> Tensors:
     base = float8_layers(16, 64)
     for name, value in tensors.items():
