@@ -107,5 +107,6 @@ clean:
 # llama.cpp, which tells what GGUF files mean.
 .cache/llamacpp/.installed: constraints.txt .venv/.created
 	$(PYTHON) -m venv .cache/llamacpp
-	.cache/llamacpp/bin/python -m pip --quiet --disable-pip-version-check install --constraint constraints.txt xllamacpp
+	.cache/llamacpp/bin/python -m pip --quiet --disable-pip-version-check install --constraint constraints.txt \
+		xllamacpp numpy
 	touch $@
