@@ -62,17 +62,23 @@ def offered() -> list[Job]:
     return found
 
 
-def compress(job: Job, model: Path, output: Path, *, threads: int | None = None) -> Run:
-    """``modelpress compress``, the whole process."""
+#: Put before a command, this leaves it one core, whatever threads it starts.
+ONE_CORE = ("taskset", "--cpu-list", "0")
+
+
+def compress(job: Job, model: Path, output: Path, *, one_core: bool = False) -> Run:
+    """``modelpress compress``, the whole process, on all cores unless told."""
     command = [str(Path(sys.executable).with_name("modelpress")), "compress", str(model), str(output), *job.options]
-    return measured([*command, *([] if threads is None else ["--threads", str(threads)])])
+    return measured([*ONE_CORE, *command, "--threads", "1"] if one_core else command)
 
 
-def copy_seconds(model: Path | None, output: Path | None, *, output_bytes: int, threads: int) -> float:
+def copy_seconds(
+    model: Path | None, output: Path | None, *, output_bytes: int, threads: int, one_core: bool = False
+) -> float:
     """The plain copy; ``None`` leaves out the reading, or the writing."""
     paths = ["-" if path is None else str(path) for path in (model, output)]
     command = [sys.executable, "-I", "-S", str(_COPYING), *paths, str(output_bytes), str(threads)]
-    seconds: float = json.loads(measured(command).printed)["seconds"]
+    seconds: float = json.loads(measured([*(ONE_CORE if one_core else ()), *command]).printed)["seconds"]
     return seconds
 
 

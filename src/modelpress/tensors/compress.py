@@ -31,7 +31,7 @@ def compress(
     takes it away after publishing. ``report`` is called in the calling thread after each piece, and may raise to stop:
     the exception comes through, whole shards stay, nothing half-written does.
 
-    Bound:  memory is one piece and its result a thread (2 MiB, or one row if that is larger), whatever the model.
+    Bound:  memory is one piece and its result a thread (8 MiB, or one row if that is larger), whatever the model.
     Raises: BadSource for a source that lies or holds NaN or infinity; DiskFull; Unsupported if ``destination`` holds
             files that are not modelpress's own.
     """

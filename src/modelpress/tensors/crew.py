@@ -23,7 +23,7 @@ from modelpress.tensors.shard import Peer, PlannedShard
 from modelpress.tensors.writer import NewFile
 
 #: Pieces after which the disk is given what they wrote: large enough to be written in one go, small beside a shard.
-_PIECES_A_FLUSH = 16
+_PIECES_A_FLUSH = 4
 #: Shards whose sync may still be under way when another is begun: a kill costs no more than these.
 _MOST_UNSYNCED = 2
 
