@@ -10,7 +10,17 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks.core import bounds
-from benchmarks.core.job import Job, compress, copy_seconds, forget, offered, output_bytes, peer_compress, versions
+from benchmarks.core.job import (
+    Job,
+    compress,
+    copy_seconds,
+    fetch_memory,
+    forget,
+    offered,
+    output_bytes,
+    peer_compress,
+    versions,
+)
 from benchmarks.core.place import ROOT, emptied, fits, tell
 from benchmarks.core.process import Run
 from benchmarks.core.source import source, weight_bytes
@@ -55,8 +65,9 @@ def measure(sizes: Sequence[str]) -> None:
         "Whole processes from exec to exit, all threads, output on the same disk. *Plain copy* reads every byte of the "
         "source and writes as many bytes as the output has, ending in fsync as we do, in the faster of one thread and "
         "two, without its interpreter's start; the ratio to the copy of one thread stands beside. *Warm*: the source "
-        "was read once just before. *Cold*: the system was told to forget it. In brackets the least ratio: what a "
-        f"shared machine gives varies by the second. Medians of {ROUNDS} rounds in which all took turns, and began in "
+        "was read once just before. *Cold*: the system was told to forget it. Before each run 5 GB of memory were "
+        "written and given back, since a virtual machine's free memory may have to be fetched first. In brackets the "
+        f"least ratio. Medians of {ROUNDS} rounds in which all took turns, and began in "
         "turn; a ratio is the median of the rounds' own ratios."
     )
     jobs = offered()
@@ -113,6 +124,7 @@ def _in_turn(
         threads = (turn + first) % 3
         output = emptied(_OUTPUT)
         prepare(model)
+        fetch_memory()
         if threads == 0:
             ours.append(compress(job, model, output))
         else:
