@@ -70,7 +70,8 @@ def _tell(
     report.say(
         f"Whole processes; source and output ({MEMORY}) are both in memory. The ratio is that of throughput, the start "
         f"of {start:.2f} s, which nothing makes parallel, taken off both. Medians of {_ROUNDS} rounds in which all "
-        "took turns, each after 5 GB of memory were written and given back. The plain copy's own ratio shows what this machine's memory gives two cores."
+        "took turns, each after 5 GB of memory were written and given back. The plain copy's own ratio shows what this "
+        "machine's memory gives two cores."
     )
     ratios = {name: median((a[0] - start) / (b[0] - start) for a, b in pairs) for name, pairs in ours.items()}
     report.table(
