@@ -96,12 +96,13 @@ clean:
 	$(@D)/bin/python -m pip --quiet --disable-pip-version-check install --requirement $<
 	touch $@
 
-# torch first and pinned: its CPU build is found by pip alone, and what depends on it would bring CUDA along.
-.cache/calibrate/.installed: constraints.txt .venv/.created
+# What a user gets with the extra, and what its tests need. torch first and pinned: its CPU build is found by pip alone,
+# and what depends on it would bring CUDA along.
+.cache/calibrate/.installed: constraints.txt .venv/.installed
 	$(PYTHON) -m venv .cache/calibrate
 	.cache/calibrate/bin/python -m pip --quiet --disable-pip-version-check install --constraint constraints.txt torch
 	.cache/calibrate/bin/python -m pip --quiet --disable-pip-version-check install --constraint constraints.txt \
-		transformers compressed-tensors safetensors
+		--editable '.[calibrate]' pytest pytest-timeout hypothesis
 	touch $@
 
 # llama.cpp, which tells what GGUF files mean.

@@ -1,0 +1,1 @@
+"""The calibrated engine (extra ``calibrate``: torch, transformers): one decoder block at a time."""
