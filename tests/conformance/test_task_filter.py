@@ -9,9 +9,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from modelpress.domain.method import Strategy
 from modelpress.domain.model import ModelSet, ModelVersion
 from modelpress.domain.page import PageRequest
-from modelpress.domain.recipe import Recipe, Strategy
+from modelpress.domain.recipe import Recipe
 from modelpress.domain.scheme import INT8_PTQ, W4A16C16, W8A16C16
 from modelpress.domain.task import Task, TaskStatus
 from modelpress.domain.task_filter import TaskFilter

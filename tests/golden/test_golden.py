@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from modelpress.domain.recipe import Method, Recipe, Strategy, recipe_from_json
+from modelpress.domain.method import Method, Strategy
+from modelpress.domain.recipe import Recipe, recipe_from_json
 from modelpress.domain.scheme import SCHEMES
 from modelpress.quality.verification import verify
 from modelpress.tensors import grouping, kernel

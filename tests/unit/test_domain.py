@@ -111,7 +111,6 @@ def test_equal_wishes_are_equal_recipes() -> None:
     ("strategy", "weight", "quant_conf", "group_size", "field"),
     [
         ("Pruning", "W8A16", None, None, "config.strategy"),
-        ("Sparsity", "W8A16", None, None, "config.strategy"),
         ("", "W8A16", None, None, "config.strategy"),
         ("Quantization", None, None, None, "config.weight"),
         ("Quantization", "", None, None, "config.weight"),

@@ -10,9 +10,13 @@ from hypothesis import strategies as st
 
 from modelpress.domain import scheme as schemes
 from modelpress.domain import wish as wishes
+from modelpress.domain.calibration import Calibration, CalibrationSource
+from modelpress.domain.method import Method, Strategy
 from modelpress.domain.pattern import check_patterns
 from modelpress.domain.recipe import Choice, Override, Recipe, recipe_from_json
-from modelpress.domain.scheme import INT8_PTQ, KNOWN, NVFP4, Q4_0, Q4_K_M, Q8_0, W4A16C16, W8A16C16, Scheme
+from modelpress.domain.scheme import DENSE, INT8_PTQ, KNOWN, NVFP4, Q4_0, Q4_K_M, Q8_0, W4A16C16, W8A16C16, Scheme
+from modelpress.domain.sparsity import Sparsity
+from modelpress.domain.tuning import Tuning
 from modelpress.domain.wish import OverrideWish, Wish, make_recipe
 from modelpress.errors import InvalidRequest
 from modelpress.service.tasks import TaskRequest
@@ -31,9 +35,33 @@ _overrides = st.builds(
     group_size=_group_sizes,
     symmetric=_symmetric,
 )
+_calibrations = st.builds(
+    Calibration,
+    source=st.sampled_from(CalibrationSource),
+    bucket=st.text(max_size=4),
+    object_path=st.text(max_size=4),
+    num_samples=st.integers(min_value=1, max_value=65_536),
+    max_length=st.integers(min_value=16, max_value=131_072),
+    text_field=st.none() | st.text(min_size=1, max_size=4),
+)
+_tunings = st.builds(
+    Tuning,
+    act_order=st.none() | st.booleans(),
+    dampening=st.none() | st.floats(min_value=1e-6, max_value=1),
+    smoothing_strength=st.none() | st.floats(min_value=0, max_value=1),
+    iterations=st.none() | st.integers(min_value=1, max_value=10_000),
+)
 _recipes = st.builds(
     Recipe,
-    scheme=_schemes,
+    scheme=_schemes | st.just(DENSE),
+    strategy=st.sampled_from(Strategy),
+    method=st.sampled_from(Method),
+    sparsity=st.none()
+    | st.builds(
+        Sparsity, ratio=st.floats(min_value=0, max_value=0.9), pattern=st.sampled_from(["unstructured", "2:4"])
+    ),
+    calibration=st.none() | _calibrations,
+    tuning=st.none() | _tunings.filter(lambda tuning: tuning != Tuning()),
     group_size=_group_sizes,
     symmetric=_symmetric,
     scale_search=st.sampled_from(["max", "mse"]),

@@ -7,8 +7,8 @@ from msgspec import UNSET, UnsetType
 from modelpress.api import wire
 from modelpress.api.action import Action
 from modelpress.api.result import Result
+from modelpress.domain.method import Strategy
 from modelpress.domain.policy import Caller
-from modelpress.domain.recipe import Strategy
 from modelpress.domain.scheme_fact import FACTS, MEASURED_ON, SchemeFact
 from modelpress.service.services import Services
 

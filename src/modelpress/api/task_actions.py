@@ -8,6 +8,7 @@ from functools import lru_cache
 from modelpress.api import task_result as result
 from modelpress.api import wire
 from modelpress.api.action import Action, page_request
+from modelpress.domain.method import Strategy, find_strategy
 from modelpress.domain.policy import Caller
 from modelpress.domain.task import TaskStatus
 from modelpress.domain.task_filter import (
@@ -21,7 +22,7 @@ from modelpress.domain.task_filter import (
     make_tags,
 )
 from modelpress.domain.wish import OverrideWish, Wish, make_recipe
-from modelpress.errors import NoSuchModel
+from modelpress.errors import InvalidRequest, NoSuchModel
 from modelpress.service.services import Services
 from modelpress.service.tasks import TaskRequest
 
@@ -32,6 +33,8 @@ _DEFAULT_LINES = 100
 
 
 def _create_task(services: Services, caller: Caller, request: wire.CreateTask) -> str:
+    if find_strategy(request.config.strategy) is Strategy.SPARSITY:
+        raise InvalidRequest("config.strategy", "Sparsity is not offered by this version; it offers Quantization")
     recipe = make_recipe(_wish(request.config))
     task = services.tasks.create(
         caller,

@@ -4,35 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any, Literal
 
+from modelpress.domain.calibration import Calibration, calibration_from_json
+from modelpress.domain.method import Method, Strategy
 from modelpress.domain.pattern import matcher
-from modelpress.domain.scheme import Scheme, known_scheme
+from modelpress.domain.scheme import DENSE, Scheme, known_scheme
+from modelpress.domain.sparsity import Sparsity, sparsity_from_json
+from modelpress.domain.tuning import Tuning, tuning_from_json
 
 #: A number of input columns that share a scale, "channel" for one scale an output row, None for the scheme's own rule.
 GroupSize = int | Literal["channel"] | None
 
 #: How a scale is chosen: from the largest weight, or the one among several that gives the least squared error.
 ScaleSearch = Literal["max", "mse"]
-
-
-class Strategy(StrEnum):
-    """The wire's two strategies."""
-
-    QUANTIZATION = "Quantization"
-    SPARSITY = "Sparsity"
-
-
-def find_strategy(name: str) -> Strategy | None:
-    """The strategy of this name, in any letter case; None if there is none."""
-    return {strategy.value.lower(): strategy for strategy in Strategy}.get(name.strip().lower())
-
-
-class Method(StrEnum):
-    """How the numbers are chosen. ``rtn`` rounds each weight to the nearest and needs no data."""
-
-    RTN = "rtn"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +57,7 @@ class Choice:
 class Recipe:
     """What is to be done to a model."""
 
+    #: DENSE where weights are pruned and not quantized.
     scheme: Scheme
     strategy: Strategy = Strategy.QUANTIZATION
     method: Method = Method.RTN
@@ -85,6 +71,25 @@ class Recipe:
     ignore: tuple[str, ...] = ()
     #: The first whose targets mean a module holds for it.
     overrides: tuple[Override, ...] = ()
+    #: None unless the strategy is Sparsity.
+    sparsity: Sparsity | None = None
+    #: None unless the method is calibrated.
+    calibration: Calibration | None = None
+    #: None where everything is a method's usual way.
+    tuning: Tuning | None = None
+
+    @property
+    def quantizes(self) -> bool:
+        """Whether numbers become those of a scheme; otherwise weights are pruned and nothing else."""
+        return self.scheme is not DENSE
+
+    @property
+    def title(self) -> str:
+        """What it makes, for people: ``W4A16C16``, ``W4A16C16 by gptq`` or ``50 % (2:4) sparse by wanda``."""
+        if self.sparsity is None:
+            return self.scheme.name + (f" by {self.method.value}" if self.method is not Method.RTN else "")
+        pruned = f"{self.sparsity.title} sparse by {self.method.value}"
+        return f"{pruned}, {self.scheme.name}" if self.quantizes else pruned
 
     def choose(self, module: str) -> Choice | None:
         """What becomes of a linear layer of this name; None if it stays as it is."""
@@ -129,6 +134,9 @@ class Recipe:
             "targets": list(self.targets) or None,
             "ignore": list(self.ignore) or None,
             "overrides": [override.as_json() for override in self.overrides] or None,
+            "sparsity": self.sparsity and self.sparsity.as_json(),
+            "calibration": self.calibration and self.calibration.as_json(),
+            "tuning": self.tuning and self.tuning.as_json(),
         }
         return {
             "strategy": self.strategy.value,
@@ -155,6 +163,9 @@ def recipe_from_json(data: Mapping[str, Any]) -> Recipe:
         targets=tuple(data.get("targets", ())),
         ignore=tuple(data.get("ignore", ())),
         overrides=tuple(map(override_from_json, data.get("overrides", ()))),
+        sparsity=sparsity_from_json(data["sparsity"]) if "sparsity" in data else None,
+        calibration=calibration_from_json(data["calibration"]) if "calibration" in data else None,
+        tuning=tuning_from_json(data["tuning"]) if "tuning" in data else None,
     )
 
 

@@ -36,6 +36,11 @@ class Scheme:
     symmetric_chosen: bool = False  #: whether the user may say that it is not symmetric
     search_chosen: bool = False  #: whether the user may ask for a search of the scale
 
+    @property
+    def whole_numbers(self) -> bool:
+        """Whether weights become integers in safetensors files: what calibrated methods round to."""
+        return self.weight_type == "int" and self.output_format == "compressed-tensors"
+
 
 def _integers(bits: int) -> Scheme:
     """Weights alone, of 2 to 7 bits, in groups."""
@@ -142,6 +147,18 @@ Q6_K = _gguf("Q6_K", bits=6, block=256)
 Q4_0 = _gguf("Q4_0", bits=4, block=32)
 Q4_K_M = _gguf("Q4_K_M", bits=4, block=256, symmetric=False)
 
+#: The scheme of what is pruned and not quantized: numbers stay what they are. It has no name that could be asked for.
+DENSE = Scheme(
+    name="DENSE",
+    quant_conf="dense",
+    aliases=(),
+    weight_type="float",
+    weight_bits=16,
+    activation_bits=16,
+    cache_bits=16,
+    grouping="channel",
+)
+
 #: All that the code knows, those among them that no engine makes yet.
 KNOWN = (
     *(INT8_PTQ, W8A16C16, W4A16C16, FP8, FP8_BLOCK, NVFP4, MXFP4),
@@ -176,6 +193,6 @@ def find_scheme(name: str) -> Scheme | None:
 
 def known_scheme(name: str) -> Scheme:
     """The scheme that a stored value names; it may be one that is no longer, or not yet, offered."""
-    scheme = _BY_NAME.get(_plain(name))
+    scheme = DENSE if name == DENSE.name else _BY_NAME.get(_plain(name))
     assert scheme is not None, f"a stored value names an unknown scheme: {name!r}"
     return scheme

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from modelpress.domain.recipe import Strategy, find_strategy
+from modelpress.domain.method import Strategy, find_strategy
 from modelpress.domain.scheme import SCHEMES, Scheme, find_scheme
 from modelpress.domain.task import TaskStatus
 from modelpress.errors import InvalidRequest

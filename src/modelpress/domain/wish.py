@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from modelpress.domain.calibration import Calibration, CalibrationWish, make_calibration
+from modelpress.domain.method import Circumstances, Method, Strategy, choose_method, find_strategy
 from modelpress.domain.pattern import MOST_PATTERNS, check_patterns
-from modelpress.domain.recipe import GroupSize, Override, Recipe, ScaleSearch, Strategy, find_strategy
-from modelpress.domain.scheme import IN_GGUF, SCHEMES, OutputFormat, Scheme, find_scheme
+from modelpress.domain.recipe import GroupSize, Override, Recipe, ScaleSearch
+from modelpress.domain.scheme import DENSE, IN_GGUF, SCHEMES, OutputFormat, Scheme, find_scheme
+from modelpress.domain.sparsity import make_sparsity
+from modelpress.domain.tuning import Tuning, make_tuning
 from modelpress.errors import InvalidRequest
 
 MOST_OVERRIDES = 64
@@ -42,6 +46,11 @@ class Wish:
     ignore: Sequence[str] = ()
     overrides: Sequence[OverrideWish] = ()
     output_format: str | None = None
+    method: str | None = None
+    sparsity_ratio: float | None = None
+    sparsity_pattern: str | None = None
+    calibration: CalibrationWish | None = None
+    tuning: Tuning | None = None
 
 
 def make_recipe(wish: Wish, *, field: str = "config") -> Recipe:
@@ -50,40 +59,99 @@ def make_recipe(wish: Wish, *, field: str = "config") -> Recipe:
     Raises: InvalidRequest naming the field below ``field``.
     """
     strategy = _strategy(wish, field)
-    scheme = _scheme(wish, field)
+    scheme = _scheme(wish, strategy, field)
+    given = Circumstances(strategy=strategy, scheme=scheme, calibrated=wish.calibration is not None)
+    method = choose_method(wish.method, given, field=f"{field}.method")
     recipe = Recipe(
         scheme=scheme,
         strategy=strategy,
+        method=method,
         group_size=_group_size(wish.group_size, scheme, f"{field}.groupSize"),
-        symmetric=_symmetric(wish.symmetric, scheme, f"{field}.symmetric"),
+        symmetric=_symmetric(wish.symmetric, scheme, strategy, f"{field}.symmetric"),
         scale_search=_scale_search(wish.scale_search, scheme, f"{field}.scaleSearch"),
         targets=check_patterns(wish.targets, field=f"{field}.targets"),
         ignore=check_patterns(wish.ignore, field=f"{field}.ignore"),
+        calibration=_calibration(wish.calibration, method, scheme, f"{field}.calibration"),
+        tuning=make_tuning(wish.tuning or Tuning(), method, field=f"{field}.tuning"),
     )
     recipe = replace(recipe, overrides=_overrides(wish.overrides, recipe, f"{field}.overrides"))
     count = len(recipe.targets) + len(recipe.ignore) + sum(len(override.targets) for override in recipe.overrides)
     if count > MOST_PATTERNS:
         raise InvalidRequest(f"{field}.targets", f"{count} patterns in all; at most {MOST_PATTERNS} are taken")
-    return recipe
+    return _sparse(wish, recipe, field)
 
 
 def _strategy(wish: Wish, field: str) -> Strategy:
     known = find_strategy(wish.strategy)
     if known is None:
-        raise InvalidRequest(f"{field}.strategy", f"{wish.strategy!r} is none of Quantization, Sparsity")
-    if known is Strategy.SPARSITY:
-        raise InvalidRequest(f"{field}.strategy", "Sparsity is not offered by this version; it offers Quantization")
+        raise InvalidRequest(f"{field}.strategy", f"{wish.strategy!r} is none of {', '.join(Strategy)}")
     return known
 
 
-def _scheme(wish: Wish, field: str) -> Scheme:
+def _calibration(wish: CalibrationWish | None, method: Method, scheme: Scheme, field: str) -> Calibration | None:
+    if method.calibrated:
+        return make_calibration(wish or CalibrationWish(), field=field)
+    if wish is not None:
+        able = [other.value for other in Method if other.calibrated and other.strategy is method.strategy]
+        fitting = [name for name in able if Method(name).fits(scheme)]
+        raise InvalidRequest(
+            field,
+            f"{method.value} looks at no data" if fitting else f"{scheme.name} is made without data",
+            hint=f"leave it out, or take {', '.join(fitting)}" if fitting else "leave it out",
+        )
+    return None
+
+
+def _sparse(wish: Wish, recipe: Recipe, field: str) -> Recipe:
+    """The recipe with its sparsity, if that is the strategy."""
+    if recipe.strategy is not Strategy.SPARSITY:
+        for name, value in (("sparsityRatio", wish.sparsity_ratio), ("sparsityPattern", wish.sparsity_pattern)):
+            if value is not None:
+                raise InvalidRequest(f"{field}.{name}", "it is for strategy Sparsity alone")
+        return recipe
+    sparsity = make_sparsity(wish.sparsity_ratio, wish.sparsity_pattern, method=recipe.method, field=field)
+    return replace(recipe, sparsity=sparsity)
+
+
+def _scheme(wish: Wish, strategy: Strategy, field: str) -> Scheme:
     named = wish.weight or wish.quant_conf
     if not named:
-        raise InvalidRequest(f"{field}.weight", "required when the strategy is Quantization")
+        if strategy is Strategy.QUANTIZATION:
+            raise InvalidRequest(f"{field}.weight", "required when the strategy is Quantization")
+        return _dense(wish, field)
     scheme = _named(named, f"{field}.weight")
     if wish.weight and wish.quant_conf and find_scheme(wish.quant_conf) is not scheme:
         raise InvalidRequest(f"{field}.quantConf", f"{wish.quant_conf!r} contradicts weight {wish.weight!r}")
-    return _in_format(scheme, wish.output_format, f"{field}.outputFormat")
+    scheme = _in_format(scheme, wish.output_format, f"{field}.outputFormat")
+    if strategy is Strategy.SPARSITY:
+        _refuse_sparse_gguf(scheme, f"{field}.weight")
+    return scheme
+
+
+def _refuse_sparse_gguf(scheme: Scheme, field: str) -> None:
+    if scheme.output_format == "gguf":
+        raise InvalidRequest(
+            field,
+            f"{scheme.name} is written as GGUF, where this version does not prune",
+            hint="prune without weight, then compress the result to GGUF in a second task",
+        )
+
+
+def _dense(wish: Wish, field: str) -> Scheme:
+    """The scheme of what is pruned alone, of which nothing about numbers can be said."""
+    said = {"groupSize": wish.group_size, "symmetric": wish.symmetric, "scaleSearch": wish.scale_search}
+    for name, value in said.items():
+        if value is not None:
+            raise InvalidRequest(f"{field}.{name}", "nothing is quantized", hint="name a weight to quantize too")
+    _refuse_other_files(wish.output_format, f"{field}.outputFormat")
+    return DENSE
+
+
+def _refuse_other_files(name: str | None, field: str) -> None:
+    if name and name.strip().lower() != "safetensors":
+        known = name.strip().lower() in _OUTPUT_FORMATS
+        why = f"what is pruned alone is not written as {name.strip().lower()}" if known else f"{name!r} is unknown"
+        raise InvalidRequest(field, why, hint="leave it out; safetensors files are written")
 
 
 def _named(name: str, field: str) -> Scheme:
@@ -129,7 +197,10 @@ def _group_size(wanted: GroupSize, scheme: Scheme, field: str) -> GroupSize:
     return None
 
 
-def _symmetric(wanted: bool | None, scheme: Scheme, field: str) -> bool | None:
+def _symmetric(wanted: bool | None, scheme: Scheme, strategy: Strategy, field: str) -> bool | None:
+    if wanted is False and strategy is Strategy.SPARSITY:
+        why = "what is pruned is rounded symmetrically, so that its zeros stay zeros"
+        raise InvalidRequest(field, why, hint="leave it out")
     if wanted is None or wanted is scheme.symmetric:
         return None
     if not scheme.symmetric_chosen:
@@ -166,19 +237,13 @@ def _override(wish: OverrideWish, recipe: Recipe, field: str) -> Override:
         if wish.group_size is not None or wish.symmetric is not None:
             raise InvalidRequest(f"{field}.weight", "'none' keeps the modules as they are, so nothing else can be said")
         return Override(targets=targets, keep=True)
+    if not recipe.quantizes:
+        raise InvalidRequest(f"{field}.weight", "nothing is quantized, so only 'none' can be said of modules")
     if not (wish.weight or wish.group_size is not None or wish.symmetric is not None):
         raise InvalidRequest(f"{field}.weight", "required unless groupSize or symmetric is given")
-    scheme = recipe.scheme
-    if wish.weight:
-        scheme = _named(wish.weight, f"{field}.weight")
-        if recipe.scheme.output_format == "gguf":
-            scheme = IN_GGUF.get(scheme.name, scheme)
-        if scheme.output_format != recipe.scheme.output_format:
-            raise InvalidRequest(
-                f"{field}.weight", f"{scheme.name} does not go into the same files as {recipe.scheme.name}"
-            )
+    scheme = _overriding(wish.weight, recipe, f"{field}.weight") if wish.weight else recipe.scheme
     group_size = _group_size(wish.group_size, scheme, f"{field}.groupSize")
-    symmetric = _symmetric(wish.symmetric, scheme, f"{field}.symmetric")
+    symmetric = _symmetric(wish.symmetric, scheme, recipe.strategy, f"{field}.symmetric")
     if scheme is not recipe.scheme:
         return Override(targets=targets, scheme=scheme, group_size=group_size, symmetric=symmetric)
     # What is left out is the recipe's own here, so that the scheme's own way has to be spelled out where it differs.
@@ -187,3 +252,15 @@ def _override(wish: OverrideWish, recipe: Recipe, field: str) -> Override:
         group_size=None if group_size == recipe.group_size else group_size or wish.group_size,
         symmetric=None if symmetric == recipe.symmetric else wish.symmetric,
     )
+
+
+def _overriding(name: str, recipe: Recipe, field: str) -> Scheme:
+    """The scheme that a name means beside a recipe's own."""
+    scheme = _named(name, field)
+    if recipe.scheme.output_format == "gguf":
+        scheme = IN_GGUF.get(scheme.name, scheme)
+    if scheme.output_format != recipe.scheme.output_format:
+        raise InvalidRequest(field, f"{scheme.name} does not go into the same files as {recipe.scheme.name}")
+    if not recipe.method.fits(scheme):
+        raise InvalidRequest(field, f"{recipe.method.value} does not make {scheme.name}", hint="take method rtn")
+    return scheme

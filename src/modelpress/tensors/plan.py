@@ -13,7 +13,7 @@ from typing import Any
 from modelpress import __version__
 from modelpress.domain.recipe import Recipe
 from modelpress.domain.scheme import FP8_BLOCK, INT8_PTQ, NVFP4
-from modelpress.errors import AlreadyCompressed
+from modelpress.errors import AlreadyCompressed, Unsupported
 from modelpress.tensors.checkpoint import Checkpoint, Document, SideFile
 from modelpress.tensors.decision import Decision, decide
 from modelpress.tensors.document import report_document
@@ -64,6 +64,8 @@ def make_plan(checkpoint: Checkpoint, recipe: Recipe) -> Plan:
     """
     if checkpoint.already_compressed is not None:
         raise AlreadyCompressed(checkpoint.already_compressed, hint="compress the original, unquantized model instead")
+    if not recipe.quantizes:
+        raise Unsupported("pruning without quantization is not planned by this version")
     made = _gguf(checkpoint, recipe) if recipe.scheme.output_format == "gguf" else _directory(checkpoint, recipe)
     notes = tuple(map(printable, (*checkpoint.notes, *made.notes)))
     output = made.output

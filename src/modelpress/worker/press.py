@@ -17,6 +17,7 @@ from modelpress.tensors.folder import Folder
 from modelpress.tensors.kernel import KERNEL
 from modelpress.tensors.plan import Plan, make_plan
 from modelpress.tensors.staging import MANIFEST
+from modelpress.worker.method import check_method
 
 
 def press(
@@ -48,6 +49,7 @@ def carry_out(
     say: Callable[[str], None] = lambda text: None,
 ) -> Statistics:
     """:func:`press`, for a plan that was made of ``folder`` a moment ago; a source changed since is refused."""
+    check_method(plan.recipe)
     began = time.monotonic()
     _say_plan(plan, say)
     reused = compress(plan, folder, staging, report=_saying_shards(report, len(plan.shards), say), threads=threads)
