@@ -1,0 +1,64 @@
+"""What the inputs of a layer say of its weights: how much an error costs, and which others can make up for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from modelpress.errors import InternalFailure
+
+#: The least damping that is tried where none works, and the factor to the next.
+_LEAST_DAMPING, _MORE = 1e-4, 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Curvature:
+    """The second derivatives H of a layer's squared error, of which only sizes relative to one another matter."""
+
+    #: float32 [columns]: how much an error in a column costs, where nothing makes up for it. The mean is about 1.
+    importance: Tensor
+    #: float32 [columns, columns], upper, with U^T U = the inverse of H, for the columns in ``order``.
+    factor: Tensor
+    #: int64 [columns]: the columns in the order in which they are decided; None for their own.
+    order: Tensor | None
+
+
+def curvature(gram: Tensor, *, damping: float, most_important_first: bool) -> Curvature:
+    """Of inputs whose sum of x x^T is ``gram`` [columns, columns].
+
+    ``damping`` times the mean of the diagonal is added to it, ten times as much until it can be factored. A column that
+    is zero in all inputs has only that: it costs little, and nothing makes up for it.
+
+    With J the columns turned round, J H J = L L^T gives U = J L^-1 J: one factoring and one triangular inverse.
+    """
+    mean = gram.diagonal().mean()
+    if not mean > 0:
+        # No input ever: every column is as important as any other.
+        gram, mean = torch.eye(len(gram), device=gram.device), torch.ones((), device=gram.device)
+    importance = gram.diagonal() / mean
+    order = importance.argsort(descending=True, stable=True) if most_important_first else None
+    turned = (torch.arange(len(gram), device=gram.device) if order is None else order).flip(0)
+    hessian = gram[turned][:, turned].div_(mean)
+    lower, added = _factored(hessian, damping)
+    identity = torch.eye(len(gram), device=gram.device)
+    inverse = torch.linalg.solve_triangular(lower, identity, upper=False)
+    return Curvature(importance=importance + added, factor=inverse.flip(0, 1), order=order)
+
+
+def _factored(hessian: Tensor, damping: float) -> tuple[Tensor, float]:
+    """The lower factor of ``hessian``, to which it adds what is needed, and how much was."""
+    added, wanted = 0.0, damping
+    while wanted <= 1 or not added:
+        hessian.diagonal().add_(wanted - added)
+        added = wanted
+        lower, failed = torch.linalg.cholesky_ex(hessian)
+        if not failed and lower.diagonal().isfinite().all():
+            return lower, added
+        wanted = max(_LEAST_DAMPING, wanted * _MORE)
+    raise InternalFailure(
+        f"the inputs of a layer with {len(hessian)} columns have products that cannot be factored, "
+        f"even with {added:g} of their mean added",
+        hint="the calibration's activations may hold infinities or NaN",
+    )
