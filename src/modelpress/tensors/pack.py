@@ -28,6 +28,15 @@ def pack(values: NDArray[np.int8], *, bits: int) -> NDArray[np.uint8]:
     return padded[:, : -(-columns * bits // 32) * 4]
 
 
+def pack_down(values: NDArray[np.int8], *, bits: int) -> NDArray[np.uint8]:
+    """As :func:`pack`, but a column's values follow one another: the form of zero points.
+
+    Shapes: values [rows, columns] -> bytes [4 * ceil(rows * bits / 32) * columns], words row by row.
+    """
+    words = pack(np.ascontiguousarray(values.T), bits=bits).view(np.uint32)
+    return np.ascontiguousarray(words.T).view(np.uint8).reshape(-1)
+
+
 def unpack(packed: NDArray[np.uint8], *, bits: int, columns: int) -> NDArray[np.int8]:
     """The rows that :func:`pack` took.
 

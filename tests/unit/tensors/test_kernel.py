@@ -288,6 +288,24 @@ def test_packed_integers_unpack_to_themselves(bits: int, rows: int, columns: int
     assert (unpack(packed, bits=bits, columns=columns) == values).all()
 
 
+@settings(deadline=None)
+@given(rounding=roundings([True, False], SEARCHES), rows=st.integers(1, 40), seed=st.integers(0, 2**32))
+def test_integers_scales_and_zero_points_are_encoded_as_rounding_leaves_them(
+    rounding: IntegerRounding, rows: int, seed: int
+) -> None:
+    outputs = [np.zeros(size, dtype=np.uint8) for size in rounding.output_bytes(rows)]
+    assert rounding.round_rows(weights(rounding, rows=rows, seed=seed, kind="usual"), outputs) is None
+    values, scales, *rest = outputs
+    integers, zeros = values.view(np.int8).reshape(rows, -1), None
+    if rounding.packed:
+        integers = unpack(values.reshape(rows, -1), bits=rounding.bits, columns=rounding.columns)
+    if rest:
+        streams = np.ascontiguousarray(rest[0].view(np.uint32).reshape(-1, rounding.groups).T)
+        zeros = np.ascontiguousarray(unpack(streams.view(np.uint8), bits=rounding.bits, columns=rows).T)
+    for encoded, output in zip(rounding.encode(integers, scales=scales, zeros=zeros), outputs, strict=True):
+        assert np.array_equal(encoded, output)
+
+
 def test_eight_nibbles_lie_in_a_word_low_bits_first() -> None:
     values = np.array([[-8, -7, -6, -5, -4, -3, -2, 7]], dtype=np.int8)
     assert pack(values, bits=4).view("<u4").tolist() == [[0xF6543210]]

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modelpress.tensors.kernel.numbers import Bytes, Floats, narrow, widen
-from modelpress.tensors.pack import pack
+from modelpress.tensors.pack import pack, pack_down
 
 if TYPE_CHECKING:
     from modelpress.tensors.rounding.integers import IntegerRounding
@@ -56,9 +56,7 @@ def quantize(
         if bad >= 0:
             return start + bad
     if zeros is not None:
-        # Along the rows, each group's as one stream of bits.
-        words = pack(np.ascontiguousarray(points.T), bits=rounding.bits).view(np.uint32)
-        zeros[:] = np.ascontiguousarray(words.T).view(np.uint8).reshape(-1)
+        zeros[:] = pack_down(points, bits=rounding.bits)
     return -1
 
 

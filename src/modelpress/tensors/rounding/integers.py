@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from modelpress.domain.recipe import ScaleSearch
 from modelpress.tensors import kernel
 from modelpress.tensors.grid import Grid
+from modelpress.tensors.pack import pack, pack_down
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,3 +101,22 @@ class IntegerRounding:
         values, scales, *zeros = outputs
         row = kernel.quantize(self, source, values=values, scales=scales, zeros=zeros[0] if zeros else None)
         return None if row < 0 else row
+
+    def encode(
+        self, integers: NDArray[np.int8], *, scales: NDArray[np.uint8], zeros: NDArray[np.int8] | None = None
+    ) -> tuple[NDArray[np.uint8], ...]:
+        """The outputs that :meth:`round_rows` fills, of integers that were found otherwise.
+
+        Shapes: integers [rows, columns], scales [rows * scale_row_bytes], zeros [rows, groups], None where symmetric.
+        """
+        rows = len(integers)
+        assert integers.shape == (rows, self.columns), (self, integers.shape)
+        assert scales.shape == (rows * self.scale_row_bytes,), (self, scales.shape)
+        assert (zeros is None) == self.symmetric, self
+        values = pack(integers, bits=self.bits) if self.packed else integers.view(np.uint8)
+        outputs: tuple[NDArray[np.uint8], ...] = (np.ascontiguousarray(values).reshape(-1), scales)
+        if zeros is not None:
+            assert zeros.shape == (rows, self.groups), (self, zeros.shape)
+            outputs = (*outputs, pack_down(zeros, bits=self.bits))
+        assert tuple(map(len, outputs)) == self.output_bytes(rows), self
+        return outputs
