@@ -7,21 +7,22 @@ needs no table of columns; and scales are searched for, with each column's share
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
 from torch import Tensor
 
 from modelpress.calibrate.curvature import Curvature, curvature
-from modelpress.calibrate.integers import IntegerFormat, RoundedWeight, Scales
+from modelpress.calibrate.decision import Decision, Rounding
+from modelpress.calibrate.integers import IntegerFormat, RoundedWeight
 from modelpress.calibrate.statistics import InputStatistics
-from modelpress.calibrate.sweep import Rounding, sweep
+from modelpress.calibrate.sweep import blocks, sweep
+from modelpress.calibrate.zeros import Choice
+from modelpress.domain.sparsity import Sparsity
 
 #: Whether columns are rounded as they stand, or those first whose inputs are largest.
 ColumnOrder = Literal["natural", "importance"]
-
-#: Columns decided before what they lose is taken to all that follow, by one matrix product.
-BLOCK = 128
 
 
 def round_weight(
@@ -31,46 +32,62 @@ def round_weight(
     format: IntegerFormat,
     order: ColumnOrder = "importance",
     damping: float = 0.01,
+    sparsity: Sparsity | None = None,
+    layers: Sequence[int] = (),
 ) -> RoundedWeight:
-    """The integers that keep the layer's outputs nearest, found greedily.
+    """The integers that keep the layer's outputs nearest, found greedily; with ``sparsity``, so many are 0 at least.
 
-    Layers that share inputs may be given as one weight, row under row: no row depends on another.
+    Layers that share inputs may be given as one weight, row under row: no row depends on another. ``layers`` then says
+    how many rows each has, for the sparsity of each.
 
     Shapes: weight float32 [rows, columns], which stays as it is.
     """
+    assert sparsity is None or format.symmetric, "zeros are no integers where zero is not in the middle"
+    if sparsity is not None and sparsity.pattern != "unstructured":
+        order = "natural"  # neighbours are compared
     known = curvature(statistics.gram, damping=damping, most_important_first=order == "importance")
-    columns = weight.T.clone(memory_format=torch.contiguous_format)
-    group = format.group(len(columns))
-    scales = format.fit_columns(columns, known.importance)
-    groups = torch.arange(len(columns), device=weight.device) // group
-    if known.order is not None:
-        columns, groups = columns[known.order], groups[known.order]
-    integers = torch.empty(columns.shape, dtype=torch.int8, device=weight.device)
-    refit = known.order is None and group < len(columns)
-    belongs = groups.tolist()
-    for block in _blocks(len(columns), group if refit else len(columns)):
-        if refit and block.start % group == 0:
-            _fit_again(scales, columns, known, format=format, at=block.start, group=group)
-        rounding = Rounding(format=format, scales=scales, groups=belongs[block])
-        integers[block], errors = sweep(columns[block], known.factor[block, block], rounding=rounding)
-        columns[block.stop :].addmm_(known.factor[block, block.stop :].T, errors, alpha=-1)
+    work = _Work(weight, known, format, sparsity=sparsity)
+    choice = None if sparsity is None else Choice(sparsity, layers=layers)
+
+    def choose(block: slice) -> Decision:
+        zeroing = None if choice is None else choice.of(work.columns, known.factor.diagonal(), block)
+        return Decision(rounding=work.rounding(block), zeroing=zeroing)
+
+    runs = blocks(len(work.columns), group=work.group if work.refits else None)
+    integers = sweep(work.columns, known.factor, blocks=runs, choose=choose)
     if known.order is not None:
         integers[known.order] = integers.clone()
-    return format.rounded(integers.T.contiguous(), scales)
+    return format.rounded(integers.T.contiguous(), work.scales)
 
 
-def _blocks(columns: int, group: int) -> list[slice]:
-    """Runs of at most BLOCK columns; one begins wherever a group does."""
-    starts = [start for first in range(0, columns, group) for start in range(first, min(first + group, columns), BLOCK)]
-    return [slice(start, stop) for start, stop in zip(starts, [*starts[1:], columns], strict=True)]
+class _Work:
+    """A weight by columns in the order in which they are rounded, and the scales of its groups."""
+
+    def __init__(self, weight: Tensor, known: Curvature, format: IntegerFormat, *, sparsity: Sparsity | None) -> None:
+        self._known, self._format = known, format
+        self.columns = weight.T.clone(memory_format=torch.contiguous_format)
+        self.group = format.group(len(self.columns))
+        self.scales = format.fit_columns(self.columns, known.importance)
+        #: Whether the scales of a group are found again when its turn comes, for what it has become.
+        self.refits = known.order is None and self.group < len(self.columns) and not _cuts(self.group, sparsity)
+        groups = torch.arange(len(self.columns), device=weight.device) // self.group
+        if known.order is not None:
+            self.columns, groups = self.columns[known.order], groups[known.order]
+        self._groups: list[int] = groups.tolist()
+
+    def rounding(self, block: slice) -> Rounding:
+        """What the columns of a block become."""
+        if self.refits and block.start % self.group == 0:
+            self._fit(slice(block.start, block.start + self.group))
+        return Rounding(format=self._format, scales=self.scales, groups=self._groups[block])
+
+    def _fit(self, columns: slice) -> None:
+        found = self._format.fit_columns(self.columns[columns], self._known.importance[columns])
+        self.scales.scale[columns.start // self.group] = found.scale[0]
+        if self.scales.zero is not None and found.zero is not None:
+            self.scales.zero[columns.start // self.group] = found.zero[0]
 
 
-def _fit_again(
-    scales: Scales, columns: Tensor, known: Curvature, *, format: IntegerFormat, at: int, group: int
-) -> None:
-    """Scales for what the group that begins at this column has become."""
-    columns_of = slice(at, at + group)
-    found = format.fit_columns(columns[columns_of], known.importance[columns_of])
-    scales.scale[at // group] = found.scale[0]
-    if scales.zero is not None and found.zero is not None:
-        scales.zero[at // group] = found.zero[0]
+def _cuts(group: int, sparsity: Sparsity | None) -> bool:
+    """Whether a group's end may lie among neighbours that are compared."""
+    return sparsity is not None and sparsity.pattern != "unstructured" and group % int(sparsity.pattern[-1]) != 0

@@ -1,70 +1,42 @@
-"""One pass over columns of a weight: each is decided, and what that loses is made up for by those after it."""
+"""One pass over a weight from its first column to its last: what GPTQ and SparseGPT share.
+
+Source: Frantar, Ashkboos, Hoefler, Alistarh: GPTQ, 2022 (arXiv 2210.17323), of which this is the order of work:
+within a block columns make up for what is lost at once, beyond it by one matrix product a block.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
 
-from modelpress.calibrate.integers import IntegerFormat, Scales
+from modelpress.calibrate.decision import Decision, decide
+
+#: Columns of a block at most, as in the papers.
+BLOCK = 128
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rounding:
-    """The integers that columns become: column i by the scales of group ``groups[i]``."""
+def sweep(columns: Tensor, factor: Tensor, *, blocks: Iterator[slice], choose: Callable[[slice], Decision]) -> Tensor:
+    """The integers, int8 [columns, rows], or zeros where nothing is rounded; ``columns`` becomes what was decided.
 
-    format: IntegerFormat
-    scales: Scales
-    groups: list[int]
+    ``choose`` is asked for each block when its columns have made up for all before it.
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Zeroing:
-    """Which entries of columns become zero: those of ``mask``, bool [columns, rows], or so many of each few columns."""
-
-    mask: Tensor | None = None
-    #: (2, 4): in every row the two of each four columns that cost the least.
-    pattern: tuple[int, int] | None = None
-
-
-def sweep(
-    columns: Tensor, factor: Tensor, *, rounding: Rounding | None = None, zeroing: Zeroing | None = None
-) -> tuple[Tensor, Tensor]:
-    """Decide these columns, from the first to the last; their integers, and what the columns beyond must make up for.
-
-    ``columns`` then holds what was decided. The errors times factor[these, beyond] are to be subtracted from those.
-
-    Shapes: columns float32 [count, rows], factor [count, count], upper -> integers int8 [count, rows], none where
-            nothing is rounded, and errors [count, rows].
-    Source: Frantar et al. 2022 (GPTQ), Frantar & Alistarh 2023 (SparseGPT).
+    Shapes: columns float32 [columns, rows], in the order in which they are decided, as are those of ``factor``.
     """
-    integers = torch.zeros(columns.shape if rounding else (0,), dtype=torch.int8, device=columns.device)
-    errors = torch.empty_like(columns)
-    mask = None if zeroing is None else zeroing.mask
-    for index, column in enumerate(columns):
-        if zeroing is not None and zeroing.pattern is not None:
-            zeros, of = zeroing.pattern
-            if index % of == 0:
-                few = slice(index, index + of)
-                mask = _least(columns[few].square() / factor.diagonal()[few, None].square(), zeros)
-            gone = None if mask is None else mask[index % of]
-        else:
-            gone = None if mask is None else mask[index]
-        decided = column if gone is None else column.masked_fill(gone, 0)
-        if rounding is not None:
-            scales, group = rounding.scales, rounding.groups[index]
-            scale, zero = scales.scale[group], None if scales.zero is None else scales.zero[group]
-            levels = rounding.format.place(decided, scale=scale, zero=zero)
-            integers[index] = levels.to(torch.int8)
-            decided = rounding.format.value(levels, scale=scale, zero=zero)
-        error = torch.sub(column, decided, out=errors[index]).div_(factor[index, index])
-        column.copy_(decided)
-        # Two operations, each rounded: a multiply-add would give other bytes than the C kernel.
-        columns[index + 1 :] -= error * factor[index, index + 1 :, None]
-    return integers, errors
+    integers = torch.zeros(columns.shape, dtype=torch.int8, device=columns.device)
+    for block in blocks:
+        found, errors = decide(columns[block], factor[block, block], choose(block))
+        if found.numel():
+            integers[block] = found
+        columns[block.stop :].addmm_(factor[block, block.stop :].T, errors, alpha=-1)
+    return integers
 
 
-def _least(costs: Tensor, count: int) -> Tensor:
-    """Which ``count`` of the first axis are the least, the earlier of equals."""
-    return costs.sort(dim=0, stable=True).indices.argsort(dim=0) < count
+def blocks(columns: int, *, group: int | None = None) -> Iterator[slice]:
+    """Runs of at most BLOCK columns; one begins wherever a group does."""
+    group = group or columns
+    for first in range(0, columns, group):
+        end = min(first + group, columns)
+        for start in range(first, end, BLOCK):
+            yield slice(start, min(start + BLOCK, end))
