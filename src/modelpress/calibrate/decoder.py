@@ -6,7 +6,7 @@ embeddings. Its modules are made on the meta device; a block's weights are put i
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -42,16 +42,31 @@ class Decoder:
         self.dtype, self.device = dtype, device
         self._inner = _inner_of(model, str(config.get("model_type")))
         names = {module: name for name, module in model.named_modules()}
+        embedding = self._inner.get_input_embeddings()
+        self.embedding_name = f"{names[embedding]}.weight"
         self.blocks: Sequence[nn.Module] = list(self._inner.layers)
         #: The blocks' names in the model: what their tensors' names begin with in a checkpoint.
         self.names: Sequence[str] = [names[block] for block in self.blocks]
-        embedding = self._inner.get_input_embeddings()
-        self.embedding_name = f"{names[embedding]}.weight"
-        self.embedding_shape: tuple[int, ...] = tuple(embedding.weight.shape)
+        #: Of all that a calibrated run reads: the embedding and the blocks.
+        self._shapes: dict[str, tuple[int, ...]] = {
+            name: tuple(parameter.shape)
+            for name, parameter in model.named_parameters()
+            if name == self.embedding_name or name.startswith(tuple(f"{block}." for block in self.names))
+        }
+        self.hidden_size: int = embedding.weight.shape[1]
         for buffer_name, buffer in list(self._inner.named_buffers()):
             if not buffer.is_meta:
                 owner, _, last = buffer_name.rpartition(".")
                 setattr(self._inner.get_submodule(owner), last, buffer.to(device))
+
+    @property
+    def parameter_names(self) -> Set[str]:
+        """Of the embedding and the blocks, in the whole model."""
+        return self._shapes.keys()
+
+    def shape_of(self, parameter: str) -> tuple[int, ...]:
+        """What the config says of a parameter."""
+        return self._shapes[parameter]
 
     def embed(self, tokens: Tensor, rows: Tensor) -> tuple[Tensor, list[Call]]:
         """The hidden states before the first block, and each block's :class:`Call`.
@@ -83,20 +98,9 @@ class Decoder:
 
     @contextmanager
     def loaded(self, number: int, weights: Mapping[str, Tensor]) -> Iterator[nn.Module]:
-        """A block with its weights, by their names in it; on leaving they are gone again.
-
-        Raises: Unsupported if the block has parameters that ``weights`` lacks.
-        """
+        """A block with its weights, by their names in it; on leaving they are gone again."""
         block = self.blocks[number]
-        wanted = {name for name, _ in block.named_parameters()}
-        missing = sorted(wanted - weights.keys())
-        if missing:
-            raise Unsupported(
-                f"{self.names[number]} has {len(missing)} tensors that the checkpoint does not hold under the names "
-                f"transformers gives them, first {missing[0]!r}",
-                hint="method rtn needs no forward pass, and goes by the checkpoint's own names",
-            )
-        with _put(block, {name: weights[name].to(self.device, self.dtype) for name in sorted(wanted)}):
+        with _put(block, {name: weights[name].to(self.device, self.dtype) for name in weights}):
             yield block
 
 

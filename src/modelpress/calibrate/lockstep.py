@@ -9,14 +9,25 @@ the block.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from greenlet import getcurrent, greenlet
 from torch import Tensor, nn
 
 from modelpress.calibrate.decoder import Call, run
 from modelpress.calibrate.statistics import InputStatistics
+
+
+class Batches(Protocol):
+    """What goes into a block: each batch's hidden states [samples, length, hidden] and its call, read as often as asked."""
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Call]]: ...
+
+    def __getitem__(self, index: int, /) -> tuple[Tensor, Call]: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,9 +100,7 @@ def _renumbered(group: Group, prefix: str, number: str) -> Group:
 Treat = Callable[[Group, InputStatistics], None]
 
 
-def pass_together(
-    block: nn.Module, batches: Sequence[tuple[Tensor, Call]], groups: Sequence[Group], treat: Treat
-) -> list[Tensor]:
+def pass_together(block: nn.Module, batches: Batches, groups: Sequence[Group], treat: Treat) -> list[Tensor]:
     """The block's outputs for all batches, each group of ``groups`` treated before anything goes through it.
 
     ``groups`` in the order they are reached; a group that nothing reaches is treated with the statistics of no tokens.
@@ -115,7 +124,7 @@ class _Lockstep:
         self._paused = [_Paused(group=group) for group in groups]
         self._of_leader = {name: paused for paused in self._paused for name in paused.group.names}
 
-    def run(self, batches: Sequence[tuple[Tensor, Call]], treat: Treat) -> list[Tensor]:
+    def run(self, batches: Batches, treat: Treat) -> list[Tensor]:
         outputs: list[Tensor | None] = [None] * len(batches)
 
         def start(number: int) -> None:
@@ -161,9 +170,7 @@ class _Lockstep:
             coroutine.switch()
 
 
-def pass_twice(
-    block: nn.Module, batches: Sequence[tuple[Tensor, Call]], groups: Sequence[Group], treat: Treat
-) -> list[Tensor]:
+def pass_twice(block: nn.Module, batches: Batches, groups: Sequence[Group], treat: Treat) -> Iterable[Tensor]:
     """:func:`pass_together` for batches too many to be within the block at once: all statistics, then all changes.
 
     Memory: one batch's forward, and all groups' statistics. Takes two passes, and layers are changed for inputs that
@@ -186,4 +193,4 @@ def pass_twice(
             hook.remove()
     for group in groups:
         treat(group, statistics.pop(group))
-    return [run(block, hidden, call) for hidden, call in batches]
+    return (run(block, hidden, call) for hidden, call in batches)

@@ -8,8 +8,10 @@ tensors last: a block that is there is finished.
 from __future__ import annotations
 
 import json
+import math
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -33,26 +35,27 @@ class WorkFolder:
     ``shapes``: of the hidden states of every batch, [samples, length, hidden] each, all of ``dtype``.
     """
 
-    def __init__(self, staging: Path, *, shapes: Sequence[tuple[int, int, int]], dtype: torch.dtype) -> None:
+    def __init__(
+        self, staging: Path, *, shapes: Sequence[tuple[int, int, int]], dtype: torch.dtype, blocks: int
+    ) -> None:
         self.path = staging / FOLDER
-        self._shapes, self._dtype = shapes, dtype
+        self._shapes, self._dtype, self._blocks = shapes, dtype, blocks
+        sizes = [math.prod(shape) * dtype.itemsize for shape in shapes]
+        #: Where each batch's hidden states begin in their file, and where the last ones end.
+        self._offsets = [0, *accumulate(sizes)]
         with disk_errors(self.path, size_bytes=0):
             self.path.mkdir(parents=True, exist_ok=True)
         remove_partials(self.path)
 
-    @property
-    def hidden_bytes(self) -> int:
-        """Bytes of the hidden states of all batches."""
-        return sum(map(self._batch_bytes, self._shapes))
-
     def finished(self) -> int | None:
         """How many blocks are finished, from the first on; None if not even what goes into the first is there."""
         count = 0
-        while self.block(count).exists():
+        while count < self._blocks and self.block(count).exists():
             count += 1
+        if count == self._blocks:
+            return count
         hidden = self._hidden(count)
-        whole = hidden.exists() and hidden.stat().st_size == self.hidden_bytes
-        return count if whole else None
+        return count if hidden.exists() and hidden.stat().st_size == self._offsets[-1] else None
 
     def block(self, number: int) -> Path:
         """The file with what the output gets of a block."""
@@ -79,21 +82,17 @@ class WorkFolder:
 
     def keep_hidden(self, number: int, batches: Iterable[Tensor]) -> None:
         """Keep what goes into block ``number``: hidden states of each batch, in order."""
-        with NewFile(self._hidden(number), size_bytes=self.hidden_bytes) as new:
-            offset = 0
-            for batch, shape in zip(batches, self._shapes, strict=True):
+        with NewFile(self._hidden(number), size_bytes=self._offsets[-1]) as new:
+            for batch, shape, offset in zip(batches, self._shapes, self._offsets[:-1], strict=True):
                 assert tuple(batch.shape) == shape, (batch.shape, shape)
-                data = bytes_of(batch.to(self._dtype))
-                new.write_at(offset, data.data)
-                offset += len(data)
+                new.write_at(offset, bytes_of(batch.to(self._dtype)).data)
             new.commit()
 
-    def hidden(self, number: int) -> Iterator[Tensor]:
-        """What goes into block ``number``, batch after batch, on the CPU."""
-        with self._hidden(number).open("rb") as file:
-            for shape in self._shapes:
-                data = np.fromfile(file, dtype=np.uint8, count=self._batch_bytes(shape))
-                yield torch.from_numpy(data).view(self._dtype).reshape(shape)
+    def hidden(self, number: int, batch: int) -> Tensor:
+        """What goes into block ``number`` of one batch, on the CPU."""
+        start, stop = self._offsets[batch : batch + 2]
+        data = np.fromfile(self._hidden(number), dtype=np.uint8, offset=start, count=stop - start)
+        return torch.from_numpy(data).view(self._dtype).reshape(self._shapes[batch])
 
     def start_over(self) -> None:
         """Forget all that is there."""
@@ -103,9 +102,6 @@ class WorkFolder:
     def remove(self) -> None:
         """Take the folder away, when the output is whole."""
         shutil.rmtree(self.path, ignore_errors=True)
-
-    def _batch_bytes(self, shape: tuple[int, int, int]) -> int:
-        return shape[0] * shape[1] * shape[2] * self._dtype.itemsize
 
     def _facts(self, number: int) -> Path:
         return self.path / f"block-{number:05}.json"

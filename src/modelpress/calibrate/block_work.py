@@ -1,0 +1,103 @@
+"""The work on one block: its modules, what the plan wants of them, and what became of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from modelpress.calibrate.integers import IntegerFormat, RoundedWeight
+from modelpress.calibrate.tensor_bytes import DTYPES, bytes_of
+from modelpress.domain.recipe import Recipe
+from modelpress.tensors.shard import Step
+from modelpress.tensors.spec import TensorSpec
+
+
+@dataclass(slots=True, kw_only=True)
+class BlockWork:
+    """A loaded block, whose modules' weights are those that the output will have as soon as they are known.
+
+    Names of modules and parameters are relative to the block.
+    """
+
+    number: int
+    block: nn.Module
+    recipe: Recipe
+    #: What the plan makes of the block's tensors, by parameter.
+    steps: Mapping[str, Step]
+    #: The integers that the block's linear layers get, by module; layers that are not there stay as they are.
+    formats: Mapping[str, IntegerFormat]
+    #: Layers to be pruned, by module; those of ``formats`` too, where both is asked for.
+    pruned: frozenset[str] = frozenset()
+    #: What is told of the block's layers, by module.
+    facts: dict[str, dict[str, Any]] = field(default_factory=dict)
+    #: Of layers that are done.
+    rounded: dict[str, RoundedWeight] = field(default_factory=dict)
+    #: Parameters that the output gets other numbers for, in place of the source's.
+    replaced: dict[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def wanted(self) -> frozenset[str]:
+        """The linear layers that something is to be done to."""
+        return self.pruned | self.formats.keys()
+
+    def weight(self, module: str) -> Tensor:
+        """A layer's weight as it is now: float32 [outputs, inputs], a copy."""
+        return self.block.get_submodule(module).weight.detach().float().clone()
+
+    def set_weight(self, module: str, weight: Tensor) -> None:
+        """Have the block compute with another weight of the same shape, whatever the output gets."""
+        parameter = self.block.get_submodule(module).weight
+        parameter.data = weight.to(parameter.dtype)
+
+    def finish_rounded(self, module: str, rounded: RoundedWeight) -> None:
+        """The output gets these integers and scales; the block computes with them from now on."""
+        self.rounded[module] = rounded
+        self.set_weight(module, rounded.dense())
+
+    def finish_dense(self, module: str, weight: Tensor) -> None:
+        """The output gets this weight, in the source's dtype; the block computes with it from now on."""
+        self.set_weight(module, weight)
+        self.replaced[f"{module}.weight"] = self.block.get_submodule(module).weight.detach()
+
+    def finish_starved(self, modules: Sequence[str], tokens: int) -> None:
+        """Round layers to the nearest, since too few tokens tell of their inputs; the report names them."""
+        for module in modules:
+            self.finish_rounded(module, self.formats[module].round_nearest(self.weight(module)))
+            self.tell(module, tokens=tokens, starved=True)
+
+    def tell(self, module: str, **facts: Any) -> None:
+        """Note something about a layer for the report."""
+        self.facts.setdefault(module, {}).update(facts)
+
+    def outputs(self) -> dict[TensorSpec, NDArray[np.uint8]]:
+        """What the output gets of the block that is not the source's: tensors and their bytes."""
+        made: dict[TensorSpec, NDArray[np.uint8]] = {}
+        for module, rounded in self.rounded.items():
+            made |= _encoded(self.steps[f"{module}.weight"], rounded)
+        for parameter, tensor in self.replaced.items():
+            step = self.steps[parameter]
+            assert step.layout is None, parameter
+            made[step.source] = bytes_of(tensor.to(DTYPES[step.source.dtype]))
+        return made
+
+
+def _encoded(step: Step, rounded: RoundedWeight) -> dict[TensorSpec, NDArray[np.uint8]]:
+    """The tensors of one compressed weight, as its rounding would have written them."""
+    from modelpress.tensors.rounding.integers import IntegerRounding
+
+    rounding, layout = step.rounding, step.layout
+    assert isinstance(rounding, IntegerRounding), step
+    assert layout is not None, step
+    outputs = rounding.encode(
+        rounded.integers.cpu().numpy(),
+        scales=bytes_of(rounded.scales),
+        zeros=None if rounded.zeros is None else rounded.zeros.cpu().numpy(),
+    )
+    made = dict(zip(layout.rounded, outputs, strict=True))
+    constants = {spec: np.frombuffer(content, dtype=np.uint8) for spec, content in layout.constants}
+    return {**made, **constants}

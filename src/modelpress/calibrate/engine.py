@@ -1,0 +1,178 @@
+"""A calibrated run: block after block, from a plan and the samples to what the output gets in the source's place.
+
+A block is read, the samples run through it while its numbers are chosen, what became of it is written, and it is let
+go. So memory holds one block and what is in flight in it, and a run that is killed loses one block at most.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from modelpress.calibrate.block_method import BlockMethod
+from modelpress.calibrate.block_work import BlockWork
+from modelpress.calibrate.decoder import Call, Decoder
+from modelpress.calibrate.integers import IntegerFormat
+from modelpress.calibrate.lockstep import Group, groups_of
+from modelpress.calibrate.source import Source
+from modelpress.calibrate.tensor_bytes import DTYPES
+from modelpress.calibrate.work_folder import WorkFolder
+from modelpress.tensors.checkpoint import Checkpoint
+from modelpress.tensors.folder import Folder, PlannedFolder
+from modelpress.tensors.plan import Plan
+from modelpress.tensors.rounding.integers import IntegerRounding
+
+#: Tells what share of all is done, 0 to 1, and how many blocks are finished; may raise to stop.
+Told = Callable[[float, int], None]
+
+
+class Engine:
+    """One run of a method over a checkpoint's blocks.
+
+    ``batches``: int64 [samples, length] each, token ids without padding.
+    """
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        plan: Plan,
+        batches: Sequence[Tensor],
+        *,
+        method: BlockMethod,
+        decoder: Decoder,
+        together: bool = True,
+    ) -> None:
+        self._plan, self._method, self._batches, self._together = plan, method, batches, together
+        self._decoder = decoder
+        self._checkpoint = checkpoint
+        self._steps = {step.source.name: step for shard in plan.shards for step in shard.steps}
+        self._groups: dict[tuple[str, ...], list[Group]] = {}
+
+    def run(self, folder: Folder, staging: Path, *, told: Told, say: Callable[[str], None]) -> list[Mapping[str, Any]]:
+        """Finish every block in the work folder below ``staging``; what is told of each.
+
+        Raises: BadSource, Unsupported, DiskFull, OutOfMemory.
+        """
+        planned = PlannedFolder(folder, self._plan.fingerprints)
+        source = Source(self._checkpoint, self._decoder, planned)
+        hidden = self._decoder.hidden_size
+        kept = WorkFolder(
+            staging,
+            shapes=[(len(batch), batch.shape[1], hidden) for batch in self._batches],
+            dtype=self._decoder.dtype,
+            blocks=len(self._decoder.blocks),
+        )
+        first = kept.finished()
+        with torch.no_grad():
+            calls = self._begin(source, kept, anew=first is None)
+            first = first or 0
+            if first:
+                say(f"{first} of {len(self._decoder.blocks)} blocks were finished before")
+            began = time.monotonic()
+            for number in range(first, len(self._decoder.blocks)):
+                self._block(number, source, kept, calls, told)
+                planned.check()
+                _say_block(say, number, first=first, count=len(self._decoder.blocks), began=began)
+        return [kept.facts(number) for number in range(len(self._decoder.blocks))]
+
+    def _begin(self, source: Source, kept: WorkFolder, *, anew: bool) -> list[list[Call]]:
+        """For each batch, each block's call; where the run is new, what goes into the first block is kept as well."""
+        tokens, flat = torch.unique(torch.cat([batch.flatten() for batch in self._batches]), return_inverse=True)
+        rows = source.embedding_rows(self._decoder, tokens.tolist())
+        local = [
+            part.reshape(batch.shape)
+            for part, batch in zip(flat.split([b.numel() for b in self._batches]), self._batches, strict=True)
+        ]
+        by_shape: dict[torch.Size, list[Call]] = {}
+
+        def embedded() -> Iterator[Tensor]:
+            for batch in local:
+                hidden, calls = self._decoder.embed(batch, rows)
+                by_shape.setdefault(batch.shape, calls)
+                yield hidden
+
+        if anew:
+            kept.start_over()
+            kept.keep_hidden(0, embedded())
+        else:
+            shapes = {batch.shape: batch for batch in local}
+            for shape, batch in shapes.items():
+                by_shape[shape] = self._decoder.embed(batch, rows)[1]
+        return [by_shape[batch.shape] for batch in local]
+
+    def _block(
+        self, number: int, source: Source, kept: WorkFolder, calls: Sequence[Sequence[Call]], told: Told
+    ) -> None:
+        decoder, count = self._decoder, len(self._decoder.blocks)
+
+        def tick(share: float) -> None:
+            told((number + share) / count, number)
+
+        tick(0)
+        name = decoder.names[number]
+        with decoder.loaded(number, source.weights(name)) as block:
+            work = self._work(number, block, source.names(name))
+            batches = _Batches(kept, number, [call[number] for call in calls], device=decoder.device)
+            groups = self._groups_of(work, batches[0])
+            outputs = self._method(work, batches, groups, together=self._together, tick=tick)
+            if number + 1 < count:
+                kept.keep_hidden(number + 1, outputs)
+            kept.finish(number, work.outputs(), facts={"block": number, "layers": work.facts})
+
+    def _work(self, number: int, block: torch.nn.Module, names: Mapping[str, str]) -> BlockWork:
+        steps = {parameter: self._steps[name] for parameter, name in names.items() if name in self._steps}
+        return BlockWork(
+            number=number,
+            block=block,
+            recipe=self._plan.recipe,
+            steps=steps,
+            formats={
+                parameter.removesuffix(".weight"): _format_of(step.rounding)
+                for parameter, step in steps.items()
+                if isinstance(step.rounding, IntegerRounding)
+            },
+        )
+
+    def _groups_of(self, work: BlockWork, batch: tuple[Tensor, Call]) -> list[Group]:
+        """The groups with a layer that is wanted; blocks of the same layers have the same."""
+        layers = tuple(name for name, module in work.block.named_modules() if isinstance(module, torch.nn.Linear))
+        if layers not in self._groups:
+            hidden, call = batch
+            self._groups[layers] = groups_of(work.block, hidden, call)
+        return [group for group in self._groups[layers] if not work.wanted.isdisjoint(group.names)]
+
+
+class _Batches:
+    """What goes into a block, each batch read from the disk when it is asked for: the system keeps what fits."""
+
+    def __init__(self, kept: WorkFolder, number: int, calls: Sequence[Call], *, device: torch.device) -> None:
+        self._kept, self._number, self._calls, self._device = kept, number, calls, device
+
+    def __len__(self) -> int:
+        return len(self._calls)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Call]]:
+        return (self[index] for index in range(len(self)))
+
+    def __getitem__(self, index: int, /) -> tuple[Tensor, Call]:
+        return self._kept.hidden(self._number, index).to(self._device), self._calls[index]
+
+
+def _say_block(say: Callable[[str], None], number: int, *, first: int, count: int, began: float) -> None:
+    took = time.monotonic() - began
+    left = took / (number + 1 - first) * (count - number - 1)
+    say(f"block {number + 1} of {count} is finished after {took:.1f} s; about {left:.0f} s left")
+
+
+def _format_of(rounding: IntegerRounding) -> IntegerFormat:
+    return IntegerFormat(
+        bits=rounding.bits,
+        group_size=None if rounding.group == rounding.columns else rounding.group,
+        symmetric=rounding.symmetric,
+        dtype=DTYPES[rounding.grid.value],
+    )
