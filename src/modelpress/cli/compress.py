@@ -212,6 +212,10 @@ def _publish(staging: Path, target: Path) -> None:
     sync_directory(target.parent)
 
 
+def _grouping_text(group_size: int | None) -> str:
+    return "one scale an output row" if group_size is None else str(group_size)
+
+
 def _print_result(plan: Plan, measured: Statistics, *, destination: Path, as_json: bool) -> None:
     ratio = measured.output_bytes / measured.source_bytes
     if as_json:
@@ -234,7 +238,7 @@ def _print_result(plan: Plan, measured: Statistics, *, destination: Path, as_jso
     print_facts(
         {
             "scheme": plan.recipe.scheme.name,
-            "group size": "one scale an output row" if measured.group_size is None else str(measured.group_size),
+            **({} if plan.is_dense else {"group size": _grouping_text(measured.group_size)}),
             "time": f"{measured.seconds:.1f} s",
             "before": size_text(measured.source_bytes),
             "after": size_text(measured.output_bytes),

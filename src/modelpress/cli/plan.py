@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from modelpress.cli.output import print_json, size_text
+from modelpress.domain.scheme import DENSE
 
 if TYPE_CHECKING:
     from modelpress.domain.recipe import Recipe
+    from modelpress.domain.sparsity import Sparsity
     from modelpress.tensors.outline import Line
     from modelpress.tensors.plan import Plan
     from modelpress.tensors.target import Part
@@ -82,7 +84,12 @@ def _treatment_form(treatment: Treatment | None) -> dict[str, Any]:
         **({} if treatment.group_size is None else {"groupSize": treatment.group_size}),
         "symmetric": treatment.symmetric,
         "scaleSearch": treatment.scale_search,
+        **_sparsity_form(treatment.sparsity),
     }
+
+
+def _sparsity_form(sparsity: Sparsity | None) -> dict[str, Any]:
+    return {} if sparsity is None else {"sparsityRatio": sparsity.ratio, "sparsityPattern": sparsity.pattern}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,9 +188,12 @@ def _part_text(part: Part) -> str:
 
 
 def treatment_text(treatment: Treatment) -> str:
-    """A number format in few words: ``W4A16C16 g64 asymmetric mse``; ``g64`` for groups of 64 columns."""
+    """What is done in few words: ``50 % zeros W4A16C16 g64 asymmetric mse``; ``g64`` for groups of 64 columns."""
     scheme, size = treatment.scheme, treatment.group_size
-    words = [scheme.name]
+    words = [] if treatment.sparsity is None else [f"{treatment.sparsity.title} zeros"]
+    if scheme is DENSE:
+        return " ".join(words) or "stays"
+    words.append(scheme.name)
     if scheme.grouping == "block":
         words.append(f"{size}×{size}")
     elif size is not None:

@@ -11,9 +11,11 @@ from modelpress.quality.gguf_file import check_gguf
 from modelpress.tensors.folder import Folder, LocalFolder, read_all
 from modelpress.tensors.header import StoredTensor, read_header
 from modelpress.tensors.plan import Plan
+from modelpress.tensors.pruned_rows import PrunedRows
 from modelpress.tensors.shard import PlannedShard
 
 _PIECE_BYTES = 8 * 1024 * 1024
+_ZEROS_PIECE_BYTES = 64 * 1024
 
 #: Scales by their dtype: the integers that have their bits, the first that is too large for one, and the least.
 #: Signed integers put negative numbers, which have the highest bit, below all others.
@@ -28,7 +30,8 @@ _POSITIVE = {
 
 def verify(plan: Plan, directory: Path) -> None:
     """Nothing, if ``directory`` holds what ``plan`` says: every tensor's name, dtype, shape and place, the index, the
-    config's entry, side files; scales that are positive and finite; and fewer bytes than the source has.
+    config's entry, side files; scales that are positive and finite; zeros where weights were pruned; and fewer bytes
+    than the source has, unless numbers are stored as they were.
 
     Raises: QualityGate naming the first thing that is not so.
     """
@@ -45,7 +48,7 @@ def verify(plan: Plan, directory: Path) -> None:
             _check_size(folder, side_file.name, side_file.size_bytes)
     except BadSource as exc:
         raise QualityGate(f"the output cannot be read back: {exc.message}") from exc
-    if plan.output_bytes >= max(plan.source_bytes, plan.plain_bytes):
+    if not plan.is_dense and plan.output_bytes >= max(plan.source_bytes, plan.plain_bytes):
         raise QualityGate(f"the output has {plan.output_bytes} bytes, not fewer than the source's {plan.source_bytes}")
 
 
@@ -63,6 +66,8 @@ def _check_shard(folder: Folder, shard: PlannedShard) -> None:
         if step.layout is not None:
             for spec in filter(None, (step.layout.scales, step.layout.overall_scale)):
                 _check_scales(folder, found[spec.name])
+        elif isinstance(step.rows, PrunedRows):
+            _check_zeros(folder, found[step.source.name], step.rows)
 
 
 def _check_scales(folder: Folder, scales: StoredTensor) -> None:
@@ -73,6 +78,17 @@ def _check_scales(folder: Folder, scales: StoredTensor) -> None:
         numbers = np.frombuffer(buffer, dtype=number)
         if not ((numbers >= least) & (numbers < beyond)).all():
             raise QualityGate(f"{scales.spec.name!r} holds a scale that is not a positive finite number")
+
+
+def _check_zeros(folder: Folder, weight: StoredTensor, rows: PrunedRows) -> None:
+    """That the weight's first rows have their zeros; reading all of them again would take as long as writing them."""
+    count = min(rows.count, max(1, _ZEROS_PIECE_BYTES // rows.row_bytes))
+    buffer = bytearray(count * rows.row_bytes)
+    folder.read_into(weight.file, weight.offset, memoryview(buffer))
+    numbers = np.frombuffer(buffer, dtype=f"<u{rows.grid.size_bytes}").reshape(count, -1)
+    found = int((numbers.shape[1] - np.count_nonzero(numbers, axis=1)).min())
+    if found < rows.zeros_of_row:
+        raise QualityGate(f"a row of {rows.name!r} has {found} zeros, planned were {rows.zeros_of_row}")
 
 
 def _check_size(folder: Folder, name: str, size_bytes: int) -> None:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from modelpress.domain.method import Method
 from modelpress.domain.recipe import Recipe
 from modelpress.errors import Unsupported
 from modelpress.tensors.checkpoint import Checkpoint, SourceTensor
 from modelpress.tensors.experts import apart, split_experts
 from modelpress.tensors.grid import Grid
+from modelpress.tensors.pruned_rows import pruned_rows
 from modelpress.tensors.spec import TensorSpec
 from modelpress.tensors.target import Part, check_architecture, parts_of
-from modelpress.tensors.treatment import Assignment, assign
+from modelpress.tensors.treatment import Assignment, Treatment, assign
 
 #: A row is rounded whole, so memory is bounded by rows; real ones have under 1 MB.
 LARGEST_ROW_BYTES = 64 * 1024 * 1024
@@ -37,7 +39,15 @@ def decide(checkpoint: Checkpoint, recipe: Recipe) -> Decision:
     tensors = apart(checkpoint.tensors, experts)
     assignment = assign(recipe, _input_widths(tensors, _parts(tensors)))
     tensors = apart(checkpoint.tensors, experts, wanted=assignment.treatments)
+    if recipe.method is Method.MAGNITUDE:
+        tensors = tuple(_pruned(tensor, assignment.treatments.get(tensor.spec.name)) for tensor in tensors)
     return Decision(tensors=tensors, parts=_parts(tensors), assignment=assignment)
+
+
+def _pruned(tensor: SourceTensor, treatment: Treatment | None) -> SourceTensor:
+    if treatment is None or treatment.sparsity is None:
+        return tensor
+    return replace(tensor, rows=pruned_rows(tensor.rows, tensor.spec, treatment.sparsity))
 
 
 def _parts(tensors: Sequence[SourceTensor]) -> dict[str, Part]:

@@ -13,9 +13,12 @@ from modelpress.tensors.shard import PlannedShard
 
 
 def config_document(source: Mapping[str, Any], entry: Mapping[str, Any]) -> Document:
-    """config.json: the source's, with the entry for loaders, without the pointer to code that is not carried over."""
-    config = {key: value for key, value in source.items() if key != "auto_map"}
-    return json_document(CONFIG, {**config, "quantization_config": entry})
+    """config.json: the source's, without the pointer to code that is not carried over.
+
+    With the entry for loaders, unless it is empty: they refuse one of weights that are as they were.
+    """
+    config = {key: value for key, value in source.items() if key not in {"auto_map", "quantization_config"}}
+    return json_document(CONFIG, {**config, "quantization_config": entry} if entry else config)
 
 
 def report_document(recipe: Recipe, *, group_size: int | None, notes: Sequence[str]) -> Document:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from modelpress.domain.recipe import Choice
-from modelpress.domain.scheme import FP8, GROUP_SIZES, Scheme
+from modelpress.domain.scheme import DENSE, FP8, GROUP_SIZES, Scheme
 from modelpress.errors import Unsupported
 
 _NAMES_SHOWN = 3
@@ -26,6 +26,8 @@ def choose_grouping(choice: Choice, columns: Mapping[str, int]) -> Grouping:
     Raises: Unsupported if a group size was asked for that does not divide every width, or the scheme has no other.
     """
     asked, scheme = choice.group_size, choice.scheme
+    if scheme is DENSE:
+        return Grouping(size=None, notes=())
     if asked == "channel":
         return Grouping(size=None, notes=("Each output row has one scale, as asked.",))
     if asked is not None:

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
+from modelpress.domain.scheme import DENSE, NVFP4
 from modelpress.errors import Unsupported
 from modelpress.tensors.checkpoint import Checkpoint, Document, SideFile, SourceTensor
 from modelpress.tensors.decision import LARGEST_ROW_BYTES, Decision
 from modelpress.tensors.document import config_document, index_document
-from modelpress.tensors.formats import format_of, nvfp4
+from modelpress.tensors.formats import format_of
 from modelpress.tensors.formats.config_entry import config_entry
 from modelpress.tensors.formats.layout import Weight
 from modelpress.tensors.fusion import fused_with
@@ -40,7 +41,7 @@ def directory_output(checkpoint: Checkpoint, decision: Decision) -> Output:
         for _, run in groupby(decision.tensors, key=lambda tensor: tensor.file)
     ]
     shards = plan_shards(runs)
-    entry = config_entry(decision.assignment.modules, ignore=_ignored(decision))
+    entry = _entry(decision)
     documents = (
         config_document(checkpoint.config, entry),
         *([index_document(shards)] if len(shards) > 1 else []),
@@ -49,20 +50,25 @@ def directory_output(checkpoint: Checkpoint, decision: Decision) -> Output:
     return Output(shards=shards, side_files=checkpoint.side_files, documents=documents, quantization_config=entry)
 
 
+def _entry(decision: Decision) -> dict[str, Any]:
+    rounded = {t: modules for t, modules in decision.assignment.modules.items() if t.scheme is not DENSE}
+    return config_entry(rounded, ignore=_ignored(decision)) if rounded else {}
+
+
 def _peers(decision: Decision) -> dict[str, tuple[Peer, ...]]:
     """For each weight that has a scale of all of it, by name, the weights whose scale that is too."""
     treatments = decision.assignment.treatments
     found = {
         module_of(tensor.spec.name): Peer(name=tensor.spec.name, rows=tensor.rows, grid=Grid(tensor.spec.dtype))
         for tensor in decision.tensors
-        if tensor.spec.name in treatments and format_of(treatments[tensor.spec.name].scheme) is nvfp4
+        if tensor.spec.name in treatments and treatments[tensor.spec.name].scheme is NVFP4
     }
     sets = fused_with(found.keys())
     return {peer.name: tuple(found[one] for one in sets[module]) for module, peer in found.items()}
 
 
 def _step(tensor: SourceTensor, treatment: Treatment | None, peers: tuple[Peer, ...]) -> Step:
-    if treatment is None:
+    if treatment is None or treatment.scheme is DENSE:
         return Step(source=tensor.spec, rows=tensor.rows)
     rows, columns = tensor.spec.shape
     weight = Weight(module=module_of(tensor.spec.name), rows=rows, columns=columns, grid=Grid(tensor.spec.dtype))
@@ -78,7 +84,8 @@ def _step(tensor: SourceTensor, treatment: Treatment | None, peers: tuple[Peer, 
 
 def _ignored(decision: Decision) -> list[str]:
     # lm_head by name even where it is not stored: tied to the embedding, it is still a module that loaders build.
-    left = set(decision.assignment.kept)
+    treatments = decision.assignment.treatments
+    left = {*decision.assignment.kept, *(name for name, treatment in treatments.items() if treatment.scheme is DENSE)}
     parts = decision.parts.items()
     named = (module_of(name) for name, part in parts if part in NAMED_IN_CONFIG or name in left)
     return list(dict.fromkeys(("lm_head", *named)))

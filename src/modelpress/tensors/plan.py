@@ -12,16 +12,18 @@ from typing import Any
 
 from modelpress import __version__
 from modelpress.domain.recipe import Recipe
-from modelpress.domain.scheme import FP8_BLOCK, INT8_PTQ, NVFP4
-from modelpress.errors import AlreadyCompressed, Unsupported
+from modelpress.domain.scheme import DENSE, FP8_BLOCK, INT8_PTQ, NVFP4
+from modelpress.errors import AlreadyCompressed
 from modelpress.tensors.checkpoint import Checkpoint, Document, SideFile
 from modelpress.tensors.decision import Decision, decide
 from modelpress.tensors.document import report_document
 from modelpress.tensors.output import Output, directory_output
 from modelpress.tensors.server_note import block_notes, split_notes
 from modelpress.tensors.shard import PlannedShard
+from modelpress.tensors.sparsity_note import sparsity_notes
 from modelpress.tensors.spec import TensorSpec, printable
 from modelpress.tensors.target import Part, module_of
+from modelpress.tensors.treatment import Treatment
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +53,11 @@ class Plan:
     fingerprints: Mapping[str, str]
 
     @property
+    def is_dense(self) -> bool:
+        """Whether all numbers are stored as they were, so that the output is as large as the source."""
+        return self.decision.assignment.is_dense
+
+    @property
     def tensor_bytes(self) -> int:
         """Bytes of the source's tensors: what progress counts."""
         return sum(step.rows.stored_bytes for shard in self.shards for step in shard.steps)
@@ -64,8 +71,6 @@ def make_plan(checkpoint: Checkpoint, recipe: Recipe) -> Plan:
     """
     if checkpoint.already_compressed is not None:
         raise AlreadyCompressed(checkpoint.already_compressed, hint="compress the original, unquantized model instead")
-    if not recipe.quantizes:
-        raise Unsupported("pruning without quantization is not planned by this version")
     made = _gguf(checkpoint, recipe) if recipe.scheme.output_format == "gguf" else _directory(checkpoint, recipe)
     notes = tuple(map(printable, (*checkpoint.notes, *made.notes)))
     output = made.output
@@ -91,8 +96,9 @@ def make_plan(checkpoint: Checkpoint, recipe: Recipe) -> Plan:
 
 def _server_notes(decision: Decision) -> Iterator[str]:
     assignment = decision.assignment
-    treated = {module: treatment for treatment, modules in assignment.modules.items() for module in modules}
-    treatments = treated | dict.fromkeys(map(module_of, assignment.kept))
+    treatments: dict[str, Treatment | None] = dict.fromkeys(map(module_of, assignment.kept))
+    for treatment, modules in assignment.modules.items():
+        treatments |= dict.fromkeys(modules, None if treatment.scheme is DENSE else treatment)
     shapes = {module_of(tensor.spec.name): tensor.spec.shape for tensor in decision.tensors if _is_weight(tensor.spec)}
     return chain(split_notes(treatments), block_notes(treatments, shapes))
 
@@ -124,6 +130,7 @@ def _directory(checkpoint: Checkpoint, recipe: Recipe) -> _Made:
             *decision.assignment.notes,
             *_server_notes(decision),
             *_notes(checkpoint, recipe, decision),
+            *sparsity_notes(recipe, decision.assignment),
             *_size_note(output, checkpoint),
         ),
     )
@@ -149,9 +156,9 @@ def _notes(checkpoint: Checkpoint, recipe: Recipe, decision: Decision) -> Iterat
     kept = ", ".join(
         f"{part} ({counts[part]})" for part in Part if counts[part] and part not in {Part.LINEAR, Part.OTHER}
     )
-    yield f"{len(decision.assignment.treatments)} linear weights are compressed" + (
-        f"; left as they are: {kept}." if kept else "."
-    )
+    rounded = sum(treatment.scheme is not DENSE for treatment in decision.assignment.treatments.values())
+    if rounded:
+        yield f"{rounded} linear weights are compressed" + (f"; left as they are: {kept}." if kept else ".")
     experts = [name for name, part in parts.items() if part is Part.EXPERTS]
     if experts:
         yield f"Experts fused into tensors of three dimensions are not compressed: {len(experts)}, first {experts[0]}."

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
+from modelpress.domain.method import Method
 from modelpress.domain.pattern import near, unmatched
 from modelpress.domain.recipe import Choice, Recipe, ScaleSearch
-from modelpress.domain.scheme import Scheme
+from modelpress.domain.scheme import DENSE, Scheme
+from modelpress.domain.sparsity import Sparsity
 from modelpress.errors import Unsupported
 from modelpress.tensors.grouping import choose_grouping
 from modelpress.tensors.target import module_of
@@ -22,6 +24,8 @@ class Treatment:
     group_size: int | None
     symmetric: bool = True
     scale_search: ScaleSearch = "max"
+    #: The zeros it gets first; None for none.
+    sparsity: Sparsity | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +43,11 @@ class Assignment:
     def group_size(self) -> int | None:
         """Of the weights that the recipe's own scheme treats."""
         return next(iter(self.modules)).group_size
+
+    @property
+    def is_dense(self) -> bool:
+        """Whether all weights keep their dtype: nothing becomes smaller then."""
+        return all(treatment.scheme is DENSE for treatment in self.modules)
 
 
 def assign(recipe: Recipe, widths: Mapping[str, int]) -> Assignment:
@@ -58,10 +67,13 @@ def assign(recipe: Recipe, widths: Mapping[str, int]) -> Assignment:
         else:
             chosen.setdefault(choice, {})[name] = width
     treatments, notes = {}, []
+    # Structured pruning was done before, to the whole model; it leaves no zeros.
+    zeros = None if recipe.method is Method.STRUCTURED else recipe.sparsity
     for choice, names in chosen.items():
         if names:
             grouping = choose_grouping(choice, names)
-            treatments.update(dict.fromkeys(names, _treatment(choice, grouping.size)))
+            treatment = _treatment(choice, grouping.size, zeros)
+            treatments.update(dict.fromkeys(names, treatment))
             notes += [note if choice is own else f"{choice.scheme.name}: {note}" for note in grouping.notes]
     if not treatments:
         raise Unsupported(f"the recipe leaves all {len(widths)} linear weights as they are")
@@ -70,9 +82,13 @@ def assign(recipe: Recipe, widths: Mapping[str, int]) -> Assignment:
     )
 
 
-def _treatment(choice: Choice, group_size: int | None) -> Treatment:
+def _treatment(choice: Choice, group_size: int | None, sparsity: Sparsity | None) -> Treatment:
     return Treatment(
-        scheme=choice.scheme, group_size=group_size, symmetric=choice.symmetric, scale_search=choice.scale_search
+        scheme=choice.scheme,
+        group_size=group_size,
+        symmetric=choice.symmetric,
+        scale_search=choice.scale_search,
+        sparsity=sparsity,
     )
 
 

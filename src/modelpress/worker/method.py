@@ -12,5 +12,8 @@ def check_method(recipe: Recipe) -> None:
 
     Raises: Unsupported.
     """
-    if recipe.method is not Method.RTN:
-        raise Unsupported(f"method {recipe.method.value} is not carried out by this version", hint="take method rtn")
+    if recipe.method not in (Method.RTN, Method.MAGNITUDE):
+        raise Unsupported(
+            f"method {recipe.method.value} is not carried out by this version",
+            hint="take method rtn, or magnitude where the strategy is Sparsity",
+        )

@@ -82,14 +82,20 @@ def carry_out(
 
 def _say_plan(plan: Plan, say: Callable[[str], None]) -> None:
     steps = [step for shard in plan.shards for step in shard.steps]
-    compressed = sum(step.rounding is not None for step in steps)
-    grouping = "one scale an output row" if plan.group_size is None else f"one scale a group of {plan.group_size}"
+    treated = len(plan.decision.assignment.treatments)
     say(
-        f"plan: {compressed} of {len(steps)} tensors become {plan.recipe.scheme.name} with {grouping}; "
+        f"plan: {treated} of {len(steps)} tensors become {_becoming(plan)}; "
         f"{plan.source_bytes} bytes become about {plan.output_bytes} in {len(plan.shards)} shards; kernel {KERNEL}"
     )
     for note in plan.notes:
         say(f"note: {note}")
+
+
+def _becoming(plan: Plan) -> str:
+    if plan.is_dense:
+        return plan.recipe.title
+    grouping = "one scale an output row" if plan.group_size is None else f"one scale a group of {plan.group_size}"
+    return f"{plan.recipe.title} with {grouping}"
 
 
 def _saying_shards(
