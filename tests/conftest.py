@@ -33,6 +33,9 @@ for _name, _repeat, _examples in (("repeat", True, 100), ("explore", False, 100)
     )
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeat"))
 
+#: Run where torch is, by tests/torch/test_calibrate.py.
+collect_ignore = ["calibrate"]
+
 #: Makes the URL of a new database of the kind under test, without a schema.
 EmptyDatabase = Callable[[], str]
 

@@ -68,6 +68,11 @@ class Decoder:
         """What the config says of a parameter."""
         return self._shapes[parameter]
 
+    def shapes_of(self, block: str) -> dict[str, tuple[int, ...]]:
+        """A block's parameters by their names in it."""
+        prefix = f"{block}."
+        return {name.removeprefix(prefix): shape for name, shape in self._shapes.items() if name.startswith(prefix)}
+
     def embed(self, tokens: Tensor, rows: Tensor) -> tuple[Tensor, list[Call]]:
         """The hidden states before the first block, and each block's :class:`Call`.
 

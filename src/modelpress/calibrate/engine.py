@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,14 @@ from modelpress.tensors.rounding.integers import IntegerRounding
 
 #: Tells what share of all is done, 0 to 1, and how many blocks are finished; may raise to stop.
 Told = Callable[[float, int], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finished:
+    """Of each block the file with what the output gets of it, and what is told of it."""
+
+    files: Sequence[Path]
+    facts: Sequence[Mapping[str, Any]]
 
 
 class Engine:
@@ -53,8 +62,8 @@ class Engine:
         self._steps = {step.source.name: step for shard in plan.shards for step in shard.steps}
         self._groups: dict[tuple[str, ...], list[Group]] = {}
 
-    def run(self, folder: Folder, staging: Path, *, told: Told, say: Callable[[str], None]) -> list[Mapping[str, Any]]:
-        """Finish every block in the work folder below ``staging``; what is told of each.
+    def run(self, folder: Folder, staging: Path, *, told: Told, say: Callable[[str], None]) -> Finished:
+        """Finish every block in the work folder below ``staging``.
 
         Raises: BadSource, Unsupported, DiskFull, OutOfMemory.
         """
@@ -78,7 +87,8 @@ class Engine:
                 self._block(number, source, kept, calls, told)
                 planned.check()
                 _say_block(say, number, first=first, count=len(self._decoder.blocks), began=began)
-        return [kept.facts(number) for number in range(len(self._decoder.blocks))]
+        numbers = range(len(self._decoder.blocks))
+        return Finished(files=[kept.block(n) for n in numbers], facts=[kept.facts(n) for n in numbers])
 
     def _begin(self, source: Source, kept: WorkFolder, *, anew: bool) -> list[list[Call]]:
         """For each batch, each block's call; where the run is new, what goes into the first block is kept as well."""
@@ -122,7 +132,7 @@ class Engine:
             outputs = self._method(work, batches, groups, together=self._together, tick=tick)
             if number + 1 < count:
                 kept.keep_hidden(number + 1, outputs)
-            kept.finish(number, work.outputs(), facts={"block": number, "layers": work.facts})
+            kept.finish(number, work.outputs(), facts={"block": number, "name": name, "layers": work.facts})
 
     def _work(self, number: int, block: torch.nn.Module, names: Mapping[str, str]) -> BlockWork:
         steps = {parameter: self._steps[name] for parameter, name in names.items() if name in self._steps}

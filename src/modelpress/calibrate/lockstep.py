@@ -21,7 +21,7 @@ from modelpress.calibrate.statistics import InputStatistics
 
 
 class Batches(Protocol):
-    """What goes into a block: each batch's hidden states [samples, length, hidden] and its call, read as often as asked."""
+    """What goes into a block: of each batch the hidden states [samples, length, hidden] and the call."""
 
     def __len__(self) -> int: ...
 

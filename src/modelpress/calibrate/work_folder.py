@@ -23,10 +23,8 @@ from torch import Tensor
 from modelpress.calibrate.tensor_bytes import bytes_of
 from modelpress.tensors.header import encode_header
 from modelpress.tensors.spec import TensorSpec
+from modelpress.tensors.staging import CALIBRATED
 from modelpress.tensors.writer import NewFile, disk_errors, remove_partials, write_file
-
-#: Where it lies in a staging directory, whose manifest tells whether it is of the same plan and data.
-FOLDER = ".calibrated"
 
 
 class WorkFolder:
@@ -38,7 +36,7 @@ class WorkFolder:
     def __init__(
         self, staging: Path, *, shapes: Sequence[tuple[int, int, int]], dtype: torch.dtype, blocks: int
     ) -> None:
-        self.path = staging / FOLDER
+        self.path = staging / CALIBRATED
         self._shapes, self._dtype, self._blocks = shapes, dtype, blocks
         sizes = [math.prod(shape) * dtype.itemsize for shape in shapes]
         #: Where each batch's hidden states begin in their file, and where the last ones end.
@@ -98,10 +96,6 @@ class WorkFolder:
         """Forget all that is there."""
         shutil.rmtree(self.path)
         self.path.mkdir()
-
-    def remove(self) -> None:
-        """Take the folder away, when the output is whole."""
-        shutil.rmtree(self.path, ignore_errors=True)
 
     def _facts(self, number: int) -> Path:
         return self.path / f"block-{number:05}.json"

@@ -21,12 +21,16 @@ def config_document(source: Mapping[str, Any], entry: Mapping[str, Any]) -> Docu
     return json_document(CONFIG, {**config, "quantization_config": entry} if entry else config)
 
 
-def report_document(recipe: Recipe, *, group_size: int | None, notes: Sequence[str]) -> Document:
+def report_document(
+    recipe: Recipe,
+    *,
+    group_size: int | None,
+    notes: Sequence[str],
+    calibration: Mapping[str, Any] | None = None,
+) -> Document:
     """modelpress.json: what was done and why. No time and no path, so that equal work gives equal bytes."""
-    return json_document(
-        REPORT,
-        {"modelpress": __version__, "recipe": recipe.as_json(), "group_size": group_size, "notes": list(notes)},
-    )
+    report = {"modelpress": __version__, "recipe": recipe.as_json(), "group_size": group_size, "notes": list(notes)}
+    return json_document(REPORT, report if calibration is None else {**report, "calibration": calibration})
 
 
 def index_document(shards: Sequence[PlannedShard]) -> Document:

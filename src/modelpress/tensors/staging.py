@@ -15,6 +15,8 @@ from modelpress.tensors.shard import PlannedShard
 from modelpress.tensors.writer import disk_errors, remove_partials, write_file
 
 MANIFEST = ".modelpress-manifest.json"
+#: A directory of blocks that are calibrated already, until they are in the output.
+CALIBRATED = ".calibrated"
 
 _LARGEST_MANIFEST_BYTES = 10_000
 
@@ -62,10 +64,11 @@ def check_space(directory: Path, needed_bytes: int) -> None:
 
 
 def seal(directory: Path) -> None:
-    """Take away the manifest, and what a run that was killed or fenced off left, so that only the product is there.
+    """Take away all but the product: manifest, calibrated blocks, what a run that was killed or fenced off left.
 
     May be repeated.
     """
+    shutil.rmtree(directory / CALIBRATED, ignore_errors=True)
     (directory / MANIFEST).unlink(missing_ok=True)
     remove_partials(directory)
 
