@@ -13,6 +13,7 @@
     ├── TaskError               why a task failed; ``reason`` is the class shown in failedReason
     │   ├── BadSource           the checkpoint cannot be read as one (AlreadyCompressed: it was quantized before)
     │   ├── Unsupported         it can be read, but not compressed as asked
+    │   ├── BadCalibration      the calibration data cannot be read as text
     │   ├── TargetTaken         something else lies where an export was to appear
     │   ├── DiskFull, OutOfMemory, QualityGate, WorkerLost, InternalFailure
     ├── LeaseLost               another worker holds the task now
@@ -401,6 +402,12 @@ class Unsupported(TaskError):
     """The checkpoint is sound but cannot be compressed as asked."""
 
     reason = "Unsupported"
+
+
+class BadCalibration(TaskError):
+    """The calibration data is no text of a known form; the message names the file and the line."""
+
+    reason = "BadCalibration"
 
 
 class DiskFull(TaskError):
