@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from modelpress.calibrate import native
 from modelpress.calibrate.integers import IntegerFormat, Scales
+from modelpress.tensors.kernel.sweep import Block
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,8 +48,12 @@ def decide(columns: Tensor, factor: Tensor, decision: Decision) -> tuple[Tensor,
     Shapes: columns float32 [count, rows], factor [count, count], upper -> integers int8 [count, rows], none where
             nothing is rounded, and errors [count, rows].
     """
-    integers = torch.zeros(columns.shape if decision.rounding else (0,), dtype=torch.int8, device=columns.device)
+    integers = torch.empty(columns.shape if decision.rounding else (0,), dtype=torch.int8, device=columns.device)
     errors = torch.empty_like(columns)
+    sweeps = native.sweeps_for(columns)
+    if sweeps is not None:
+        native.decide(sweeps, _block(columns, factor, decision, integers=integers, errors=errors))
+        return integers, errors
     zeros = _Zeros(columns, factor, decision.zeroing)
     for index, column in enumerate(columns):
         decided = zeros.put(column, index)
@@ -58,6 +65,26 @@ def decide(columns: Tensor, factor: Tensor, decision: Decision) -> tuple[Tensor,
         # Two operations, each rounded: a multiply-add would give other bytes than the C kernel.
         columns[index + 1 :] -= error * factor[index, index + 1 :, None]
     return integers, errors
+
+
+def _block(columns: Tensor, factor: Tensor, decision: Decision, *, integers: Tensor, errors: Tensor) -> Block:
+    """The same for the C kernel."""
+    block = Block(columns=native.array(columns), errors=native.array(errors), factor=native.array(factor.contiguous()))
+    rounding, zeroing = decision.rounding, decision.zeroing
+    if rounding is not None:
+        block = replace(
+            block,
+            integers=native.array(integers),
+            scales=native.array(rounding.scales.scale),
+            zeros=None if rounding.scales.zero is None else native.array(rounding.scales.zero),
+            groups=np.array(rounding.groups, dtype=np.int32),
+            grid=native.GRIDS[rounding.format.dtype],
+            bits=rounding.format.bits,
+        )
+    if zeroing is not None:
+        mask = None if zeroing.mask is None else native.array(zeroing.mask.view(torch.uint8))
+        block = replace(block, mask=mask, pattern=zeroing.pattern)
+    return block
 
 
 class _Zeros:

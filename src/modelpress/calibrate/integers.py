@@ -13,6 +13,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from modelpress.calibrate import native
+from modelpress.tensors.kernel.sweep import Search
+
 #: A search's parts of the whole: how far those weights reach whose scale is tried. tensors/kernel/integers.c tries the
 #: same and says why these.
 WHOLE, COARSE, NEAR = 50, range(46, 21, -4), (2, -2, 1, -1)
@@ -107,6 +110,10 @@ class IntegerFormat:
         groups = count // self.group(count)
         scale = torch.empty(groups, rows, device=columns.device)
         zero = None if self.symmetric else torch.empty_like(scale)
+        sweeps = native.sweeps_for(columns)
+        if sweeps is not None and importance is not None:
+            native.search(sweeps, self._wanted(columns, importance, scale=scale, zero=zero))
+            return Scales(scale=scale, zero=zero)
         step = max(1, _SEARCHED_AT_ONCE // count)
         for start in range(0, rows, step):
             piece = slice(start, min(start + step, rows))
@@ -148,6 +155,17 @@ class IntegerFormat:
             integers=integers,
             scales=scales.scale.T.to(self.dtype).contiguous(),
             zeros=None if scales.zero is None else scales.zero.T.to(torch.int8).contiguous(),
+        )
+
+    def _wanted(self, columns: Tensor, importance: Tensor, *, scale: Tensor, zero: Tensor | None) -> Search:
+        return Search(
+            columns=native.array(columns),
+            importance=native.array(importance.contiguous()),
+            scales=native.array(scale),
+            zeros=None if zero is None else native.array(zero),
+            group=self.group(len(columns)),
+            grid=native.GRIDS[self.dtype],
+            bits=self.bits,
         )
 
     def _on_grid(self, numbers: Tensor) -> Tensor:
@@ -192,11 +210,15 @@ class IntegerFormat:
     def _error(self, weights: Tensor, target: Scales, importance: Tensor) -> Tensor:
         """The weighed squares of what rounding loses, [groups, rows], summed in the order that LANES says."""
         scale = target.scale[:, None]
+        inverse = 1 / scale
         zero = None if target.zero is None else target.zero[:, None]
         sums = torch.zeros(len(weights), LANES, weights.shape[2], device=weights.device)
         for start in range(0, weights.shape[1], LANES):
             part = weights[:, start : start + LANES]
-            levels = self.place(part, scale=scale, zero=zero)
+            levels = part * inverse
+            if zero is not None:
+                levels += zero
+            levels.clamp_(self.lowest, self.highest).round_()
             if zero is not None:
                 levels -= zero
             lost = levels.mul_(scale).sub_(part)

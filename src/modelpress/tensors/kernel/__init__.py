@@ -11,6 +11,7 @@ from modelpress.tensors.kernel import (
     library,
     native,
     native_floats,
+    sweep,
     twin,
     twin_floats,
 )
@@ -41,6 +42,9 @@ quantize: Quantize = native.NativeKernel(LIBRARY).quantize if LIBRARY else twin.
 widen_float8: float8_blocks.WidenFloat8 = float8_blocks.by_library(LIBRARY) if LIBRARY else float8_blocks.by_numpy
 encode_blocks: blocks.EncodeBlocks = blocks.by_library(LIBRARY) if LIBRARY else blocks.by_numpy
 decode_blocks: block_decoding.DecodeBlocks = block_decoding.by_library(LIBRARY) if LIBRARY else block_decoding.by_numpy
+
+#: What calibration does to every weight; None where torch does it.
+sweeps: sweep.Sweeps | None = sweep.Sweeps(LIBRARY) if LIBRARY else None
 
 _floats = native_floats.NativeFloats(LIBRARY) if LIBRARY else twin_floats
 float8, nvfp4, mxfp4, magnitude = _floats.float8, _floats.nvfp4, _floats.mxfp4, _floats.magnitude
