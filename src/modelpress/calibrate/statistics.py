@@ -46,7 +46,7 @@ class InputStatistics:
             wide = part.float()
             with _exact_products(part.dtype):
                 self.gram.addmm_(wide.T, wide)
-            sizes = wide.abs_()
+            sizes = wide.abs()
             torch.maximum(self.largest, sizes.amax(dim=0), out=self.largest)
             self.magnitude += sizes.sum(dim=0)
         self.tokens += len(rows)

@@ -1,0 +1,21 @@
+"""What is summed of a layer's inputs."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from modelpress.calibrate.statistics import InputStatistics
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16])
+def test_inputs_are_counted_and_stay_as_they_are(dtype: torch.dtype) -> None:
+    inputs = torch.randn(2, 9, 6, generator=torch.Generator().manual_seed(0)).to(dtype)
+    before, rows = inputs.clone(), inputs.double().reshape(-1, 6)
+    found = InputStatistics.empty(6, device=inputs.device)
+    found.add(inputs)
+    assert torch.equal(inputs, before)
+    assert found.tokens == 18
+    torch.testing.assert_close(found.gram.double(), rows.T @ rows, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(found.largest.double(), rows.abs().amax(0), rtol=1e-6, atol=0)
+    torch.testing.assert_close(found.magnitude.double(), rows.abs().sum(0), rtol=1e-5, atol=0)
