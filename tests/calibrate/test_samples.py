@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelpress.calibrate import self_text
-from modelpress.calibrate.samples import Samples, batches, load_samples
+from modelpress.calibrate import samples, self_text
+from modelpress.calibrate.default_text import Part
+from modelpress.calibrate.samples import Samples, batches, load_samples, samples_of
 from modelpress.calibrate.script import Script
 from modelpress.domain.calibration import Calibration, CalibrationSource
 from modelpress.errors import BadCalibration, BadSource, OutOfMemory, Unsupported
+from modelpress.tensors.checkpoint import Document, open_checkpoint
+from modelpress.tensors.folder import LocalFolder
 
 TEMPLATE = (
     "{{ bos_token }}{% for message in messages %}{% if message.role not in ['system', 'user', 'assistant'] %}"
@@ -58,11 +62,22 @@ def model(tmp_path: Path) -> Path:
     return folder
 
 
-def of_file(model: Path, *records: Any, samples: int = 4, length: int = 40, field: str | None = None) -> Samples:
+@pytest.fixture
+def little_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Built-in text of a few documents."""
+    parts = (
+        Part(name="much", percent=40, documents=("m" * 3000, "m" * 1000)),
+        Part(name="some", percent=30, documents=("s" * 1200,)),
+        Part(name="little", percent=30, documents=("l" * 600,)),
+    )
+    monkeypatch.setattr(samples, "default_parts", lambda: parts)
+
+
+def of_file(model: Path, *records: Any, count: int = 4, length: int = 40, field: str | None = None) -> Samples:
     path = model.parent / "data.jsonl"
     path.write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
     calibration = Calibration(
-        source=CalibrationSource.OBJECT, num_samples=samples, max_length=length, text_field=field, object_path="-"
+        source=CalibrationSource.OBJECT, num_samples=count, max_length=length, text_field=field, object_path="-"
     )
     return load_samples(model, calibration, file=path)
 
@@ -79,7 +94,7 @@ def told(sample: np.ndarray[Any, np.dtype[np.int64]]) -> str:
 # --- the built-in text --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("count", [1, 2, 3, 7, 40])
+@pytest.mark.parametrize("count", [1, 2, 7, 40])
 def test_the_built_in_text_has_all_its_parts_in_any_number_of_samples(model: Path, count: int) -> None:
     found = load_samples(model, Calibration(num_samples=count, max_length=500))
     assert [len(sample) for sample in found.ids] == [500] * count
@@ -89,6 +104,7 @@ def test_the_built_in_text_has_all_its_parts_in_any_number_of_samples(model: Pat
     assert "Nearly all" not in " ".join(found.coverage.sentences())
 
 
+@pytest.mark.usefixtures("little_text")
 def test_the_same_text_and_model_give_the_same_samples_and_others_others(model: Path) -> None:
     digests = [
         load_samples(model, Calibration(num_samples=count, max_length=length)).digest
@@ -98,16 +114,8 @@ def test_the_same_text_and_model_give_the_same_samples_and_others_others(model: 
     assert len(set(digests)) == 3
 
 
-def test_built_in_text_that_is_used_up_ends_and_says_so(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from modelpress.calibrate import samples
-    from modelpress.calibrate.default_text import Part
-
-    parts = (
-        Part(name="much", percent=40, documents=("m" * 4000,)),
-        Part(name="some", percent=30, documents=("s" * 1200,)),
-        Part(name="little", percent=30, documents=("l" * 600,)),
-    )
-    monkeypatch.setattr(samples, "default_parts", lambda: parts)
+@pytest.mark.usefixtures("little_text")
+def test_built_in_text_that_is_used_up_ends_and_says_so(model: Path) -> None:
     found = load_samples(model, Calibration(num_samples=1000, max_length=101))
     letters = "".join(map(told, found.ids))
     counts = {letter: letters.count(letter) for letter in "msl"}
@@ -121,23 +129,23 @@ def test_built_in_text_that_is_used_up_ends_and_says_so(model: Path, monkeypatch
 
 
 def test_documents_share_a_window_and_none_is_padded(model: Path) -> None:
-    found = of_file(model, {"text": "aaaa"}, {"text": "bb"}, {"text": ""}, samples=2, length=16)
+    found = of_file(model, {"text": "aaaa"}, {"text": "bb"}, {"text": ""}, count=2, length=16)
     assert [told(sample) for sample in found.ids] in (["^aaaa^bb"], ["^bb^aaaa"])
     assert (found.coverage.documents, found.coverage.empty, found.coverage.truncated) == (2, 1, 0)
 
 
 def test_without_a_beginning_documents_are_parted_by_the_end(model: Path) -> None:
     make_tokenizer(model, bos=False)
-    found = of_file(model, {"text": "aaaa"}, {"text": "bb"}, samples=1, length=16)
+    found = of_file(model, {"text": "aaaa"}, {"text": "bb"}, count=1, length=16)
     assert told(found.ids[0]) in ("aaaa$bb", "bb$aaaa")
 
 
 def test_each_document_gives_its_beginning_before_any_gives_more(model: Path) -> None:
     documents = [{"text": letter + letter.upper() * 38 + letter + "." * 78} for letter in "abcd"]
-    found = of_file(model, *documents, samples=3, length=40)
+    found = of_file(model, *documents, count=3, length=40)
     assert sorted(told(sample)[1] for sample in found.ids) == sorted(set("abcd") & {told(s)[1] for s in found.ids})
     assert found.coverage.truncated == 3
-    more = of_file(model, *documents, samples=6, length=40)
+    more = of_file(model, *documents, count=6, length=40)
     assert sum("." in told(sample) for sample in more.ids) == 2
     assert more.coverage.documents == 4
 
@@ -145,6 +153,8 @@ def test_each_document_gives_its_beginning_before_any_gives_more(model: Path) ->
 def test_conversations_are_written_as_the_model_knows_them_with_one_beginning(model: Path) -> None:
     talk = {"messages": [{"role": "user", "content": "why?"}, {"role": "assistant", "content": "so"}]}
     assert told(of_file(model, talk).ids[0]) == "^[user]why?[assistant]so"
+    make_tokenizer(model, bos=False, template=TEMPLATE.removeprefix("{{ bos_token }}"))
+    assert told(of_file(model, talk, talk, count=1, length=100).ids[0]) == "[user]why?[assistant]so" * 2
 
 
 def test_without_a_chat_template_the_messages_are_taken_as_text_which_is_told(model: Path) -> None:
@@ -163,7 +173,7 @@ def test_a_conversation_that_the_template_refuses_is_told_with_its_line(model: P
 
 def test_a_sample_is_no_longer_than_the_model_has_positions(model: Path) -> None:
     make_config(model, max_position_embeddings=20)
-    found = of_file(model, {"text": "a" * 100}, samples=2, length=50)
+    found = of_file(model, {"text": "a" * 100}, count=2, length=50)
     assert [len(sample) for sample in found.ids] == [20, 20]
     assert "A sample has 20 tokens, not 50: the model has no more positions." in found.coverage.notes
 
@@ -173,7 +183,7 @@ def test_a_text_of_many_parts_loses_nothing_between_them(model: Path, monkeypatc
 
     monkeypatch.setattr(tokenizer, "_CHARACTERS_AT_ONCE", 7)
     text = "one line\n\nanother, longer line\nend"
-    assert told(of_file(model, {"text": text}, samples=1, length=100).ids[0]) == f"^{text}"
+    assert told(of_file(model, {"text": text}, count=1, length=100).ids[0]) == f"^{text}"
 
 
 # --- the tokenizer ------------------------------------------------------------------------------------------
@@ -199,10 +209,27 @@ def test_broken_tokenizers_and_those_with_code_are_refused(model: Path) -> None:
         load_samples(model, Calibration())
 
 
+@pytest.mark.usefixtures("little_text")
 def test_a_tokenizer_with_more_tokens_than_the_model_is_refused(model: Path) -> None:
     make_config(model, vocab_size=40)
     with pytest.raises(BadSource, match=r"makes token \d+, but the model's vocabulary has 40"):
         load_samples(model, Calibration(num_samples=1))
+
+
+@pytest.mark.usefixtures("little_text")
+def test_a_checkpoints_tokenizer_is_read_through_its_folder_or_from_what_was_made_of_its_metadata(writer: Path) -> None:
+    calibration = Calibration(num_samples=3, max_length=64)
+    checkpoint = open_checkpoint(LocalFolder(writer))
+    found = samples_of(checkpoint, calibration)
+    assert found.digest == load_samples(writer, calibration).digest
+    made = tuple(
+        Document(name=side_file.name, content=(writer / side_file.name).read_bytes())
+        for side_file in checkpoint.side_files
+    )
+    elsewhere = replace(checkpoint, side_files=(), documents=made)
+    assert samples_of(elsewhere, calibration).digest == found.digest
+    with pytest.raises(Unsupported, match="has no tokenizer"):
+        samples_of(replace(checkpoint, side_files=()), calibration)
 
 
 # --- batches ------------------------------------------------------------------------------------------------
@@ -210,11 +237,11 @@ def test_a_tokenizer_with_more_tokens_than_the_model_is_refused(model: Path) -> 
 
 @given(lengths=st.lists(st.integers(1, 9), max_size=20), tokens=st.integers(1, 30))
 def test_batches_have_one_length_each_and_all_samples_once(lengths: list[int], tokens: int) -> None:
-    samples = [np.full(length, number, dtype=np.int64) for number, length in enumerate(lengths)]
-    made = batches(samples, tokens_per_batch=tokens)
+    ids = [np.full(length, number, dtype=np.int64) for number, length in enumerate(lengths)]
+    made = batches(ids, tokens_per_batch=tokens)
     assert all(len(batch) == 1 or batch.numel() <= tokens for batch in made)
     assert sorted(int(row[0]) for batch in made for row in batch) == list(range(len(lengths)))
-    assert all(row.tolist() == samples[int(row[0])].tolist() for batch in made for row in batch)
+    assert all(row.tolist() == ids[int(row[0])].tolist() for batch in made for row in batch)
 
 
 # --- what the model writes ----------------------------------------------------------------------------------

@@ -45,10 +45,8 @@ def test_every_beginning_of_a_spread_order_lies_evenly(count: int) -> None:
 def test_windows_hold_the_pieces_one_after_the_other_each_window_with_its_opening(
     pieces: list[Tokens], count: int, length: int, opening: tuple[int, ...]
 ) -> None:
-    windows = Windows(
-        count=count, length=length, opening=Tokens.without_text(opening), separator=Tokens.without_text((0,))
-    )
-    placed = [windows.place(piece) for piece in pieces]
+    windows = Windows(count=count, length=length, opening=Tokens.without_text(opening))
+    placed = [windows.place(piece, separator=Tokens.without_text((0,))) for piece in pieces]
     taken = windows.taken()
     assert all(len(window) == length for window in taken[:-1])
     assert all(window.ids[: len(opening)].tolist() == list(opening) for window in taken)
@@ -63,9 +61,9 @@ def test_windows_hold_the_pieces_one_after_the_other_each_window_with_its_openin
 
 
 def test_a_piece_is_parted_from_the_one_before_it_but_not_from_an_opening() -> None:
-    windows = Windows(count=3, length=5, opening=tokens(1), separator=tokens(0))
+    windows = Windows(count=3, length=5, opening=tokens(1))
     for piece in (tokens(7, 7), tokens(8), tokens(9, 9, 9, 9), tokens(5, 5, 5)):
-        windows.place(piece)
+        windows.place(piece, separator=tokens(0))
     assert [window.ids.tolist() for window in windows.taken()] == [[1, 7, 7, 0, 8], [1, 9, 9, 9, 9]]
 
 

@@ -17,13 +17,18 @@ from modelpress.calibrate.default_text import Part, default_parts
 from modelpress.calibrate.document import Document
 from modelpress.calibrate.text_file import read_documents
 from modelpress.calibrate.tokenizer import Tokenizer
+from modelpress.calibrate.tokenizer_files import tokenizer_folder
 from modelpress.calibrate.window import Tokens, Windows
 from modelpress.domain.calibration import Calibration, CalibrationSource
 from modelpress.errors import BadCalibration, BadSource
+from modelpress.tensors.checkpoint import Checkpoint
+from modelpress.tensors.folder import LocalFolder
 from modelpress.tensors.json_object import NotAnObject, parse_object
 
 #: More bytes than any usual text has for a token, so that what is read of a file is enough.
 _BYTES_A_TOKEN = 8
+#: Nor is more than this read, however many samples are asked for: as text and as tokens it is in memory.
+_MOST_BYTES = 256 << 20
 #: Built-in text is mixed in pieces of a whole window if there are so many, else in smaller ones.
 _LEAST_PIECES = 10
 
@@ -61,11 +66,21 @@ def batches(ids: Sequence[NDArray[np.int64]], *, tokens_per_batch: int) -> list[
     return made
 
 
-def load_samples(folder: Path, calibration: Calibration, *, file: Path | None = None) -> Samples:
-    """The samples that ``calibration`` asks for, for the model in ``folder``.
+def samples_of(checkpoint: Checkpoint, calibration: Calibration, *, file: Path | None = None) -> Samples:
+    """The samples that ``calibration`` asks for, for the model that ``checkpoint`` is; see :func:`load_samples`."""
+    weights = checkpoint.folder.path if isinstance(checkpoint.folder, LocalFolder) else None
+    with tokenizer_folder(checkpoint) as folder:
+        return load_samples(folder, calibration, file=file, weights=weights)
 
-    ``file`` is the text, where the source is an object. There may be fewer samples than were asked for, which the
-    coverage says. The same model, text and version give the same samples.
+
+def load_samples(
+    folder: Path, calibration: Calibration, *, file: Path | None = None, weights: Path | None = None
+) -> Samples:
+    """The samples that ``calibration`` asks for, for the model whose config and tokenizer are in ``folder``.
+
+    ``file`` is the text, where the source is an object; ``weights`` the directory of a model that writes it itself,
+    where that is another one. There may be fewer samples than were asked for, which the coverage says. The same model,
+    text and version give the same samples.
 
     Raises: BadCalibration for the text's fault; BadSource, Unsupported for the tokenizer's; OutOfMemory if the model is
             to write the text and is too large.
@@ -77,9 +92,7 @@ def load_samples(folder: Path, calibration: Calibration, *, file: Path | None = 
     if positions is not None and length > positions:
         notes.append(f"A sample has {positions} tokens, not {length}: the model has no more positions.")
         length = positions
-    windows = Windows(
-        count=calibration.num_samples, length=length, opening=tokenizer.opening, separator=tokenizer.separator
-    )
+    windows = Windows(count=calibration.num_samples, length=length, opening=tokenizer.opening)
     if windows.room <= 0:
         raise BadCalibration(f"a sample of {length} tokens has no room for text", hint="raise calibration.maxLength")
     if calibration.source is CalibrationSource.DEFAULT:
@@ -87,9 +100,8 @@ def load_samples(folder: Path, calibration: Calibration, *, file: Path | None = 
     elif calibration.source is CalibrationSource.SELF:
         from modelpress.calibrate.self_text import written_by
 
-        told = _fill_with_documents(
-            windows, written_by(folder, tokenizer, count=calibration.num_samples, length=length), tokenizer=tokenizer
-        )
+        written = written_by(weights or folder, tokenizer, count=calibration.num_samples, length=length)
+        told = _fill_with_documents(windows, written, tokenizer=tokenizer)
         told.title = "text that the model wrote"
     else:
         assert file is not None, "an object of a bucket is brought here before"
@@ -138,7 +150,7 @@ def _fill_with_file(windows: Windows, file: Path, *, calibration: Calibration, t
         file,
         text_field=calibration.text_field,
         passages=calibration.num_samples,
-        passage_bytes=calibration.max_length * _BYTES_A_TOKEN,
+        passage_bytes=max(1, min(calibration.max_length * _BYTES_A_TOKEN, _MOST_BYTES // calibration.num_samples)),
     )
     told = _fill_with_documents(windows, found.documents, tokenizer=tokenizer)
     told.title = file.name
@@ -152,23 +164,23 @@ def _fill_with_file(windows: Windows, file: Path, *, calibration: Calibration, t
 
 def _fill_with_documents(windows: Windows, documents: Iterable[Document], *, tokenizer: Tokenizer) -> _Told:
     """First a piece of each document, its beginning; then, if that is not enough, a second one of each, and so on."""
-    waiting: list[list[Tokens]] = []
-    lengths: list[int] = []
+    waiting: list[tuple[Tokens, list[Tokens]]] = []
+    left: list[int] = []
     for document in documents:
         if windows.full:
             break
         tokens = tokenizer.encode(document)
         if len(tokens):
+            # Conversations end as their template says.
+            separator = tokenizer.opening if document.messages else tokenizer.separator
             first, *others = tokens.pieces(windows.room)
-            lengths.append(len(tokens) - windows.place(first))
-            waiting.append(others)
-    rank = 0
-    while not windows.full and any(len(pieces) > rank for pieces in waiting):
-        for number, pieces in enumerate(waiting):
-            if len(pieces) > rank:
-                lengths[number] -= windows.place(pieces[rank])
-        rank += 1
-    return _Told(documents=len(lengths), truncated=sum(left > 0 for left in lengths))
+            left.append(len(tokens) - windows.place(first, separator=separator))
+            waiting.append((separator, others))
+    for rank in range(max((len(pieces) for _, pieces in waiting), default=0)):
+        for number, (separator, pieces) in enumerate(waiting):
+            if rank < len(pieces):
+                left[number] -= windows.place(pieces[rank], separator=separator)
+    return _Told(documents=len(left), truncated=sum(tokens > 0 for tokens in left))
 
 
 # --- the built-in text --------------------------------------------------------------------------------------
@@ -192,7 +204,7 @@ def _fill_with_parts(windows: Windows, parts: Sequence[Part], *, tokenizer: Toke
     while not windows.full and sum(placed) < most:
         behind = max(range(len(parts)), key=lambda part: shares[part] * (sum(placed) + length) - placed[part])
         turn = turns[behind]
-        placed[behind] += windows.place(pieces[behind][turn % len(pieces[behind])])
+        placed[behind] += windows.place(pieces[behind][turn % len(pieces[behind])], separator=tokenizer.separator)
         turns[behind] += 1
     again = [
         f"{part.name} was read {turn / len(those):.1f} times over, to have its share."

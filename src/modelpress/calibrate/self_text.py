@@ -1,9 +1,11 @@
 """Calibration text that the model writes itself, from its start token on: no data is needed, of any language.
 
-The first token is drawn from those that the model thinks likeliest, so that texts differ; the next few are always the
+The first token is any of many that the model thinks likely, so that texts differ; the next few are always the
 likeliest, which gives each a sound beginning; the rest are drawn as the model's probabilities say.
 Source: Liu et al., LLM-QAT (2023), section 2.1, which draws the first token from the whole vocabulary: of a large one,
 most tokens begin no text.
+
+It takes a forward pass of the whole model for each token of a batch of texts: long, where there is no accelerator.
 """
 
 from __future__ import annotations
@@ -20,9 +22,9 @@ from modelpress.calibrate.tokenizer import Tokenizer
 from modelpress.errors import BadSource, OutOfMemory, Unsupported
 
 _SEED = 20_230_529
-_FIRST_TOKENS = 256
+_FIRST_TOKENS = 512
 _LIKELIEST = 4
-_TEXTS_AT_ONCE = 16
+_MOST_AT_ONCE = 16
 #: A text may end before it fills its sample: so many times the samples that were asked for are written at most.
 _MOST_TEXTS = 4
 #: Weights, and room for what is computed with them.
@@ -39,15 +41,17 @@ def written_by(folder: Path, tokenizer: Tokenizer, *, count: int, length: int) -
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     _look_at_memory(folder, device)
     model = _loaded(folder, device)
-    start = _start(model, tokenizer)
+    start, ends = _start(model, tokenizer), _ends(model)
     generator_devices = [device] if device.type == "cuda" else []
-    for number in range(-(-_MOST_TEXTS * count // _TEXTS_AT_ONCE)):
+    at_once = min(count, _MOST_AT_ONCE)
+    for number in range(-(-_MOST_TEXTS * count // at_once)):
         # The state of the process's generator is everybody's: a text may be asked for at any time.
         with torch.random.fork_rng(devices=generator_devices), torch.inference_mode():
             torch.manual_seed(_SEED + number)
-            rows = _written(model, start.to(device), length=length)
+            rows = _written(model, start.to(device), count=at_once, length=length)
         for row in rows.tolist():
-            yield Document(text=tokenizer.decode(row), place="a text that the model wrote")
+            end = next((at for at, token in enumerate(row) if token in ends), len(row))
+            yield Document(text=tokenizer.decode(row[:end]), place="a text that the model wrote")
 
 
 def _look_at_memory(folder: Path, device: torch.device) -> None:
@@ -64,7 +68,10 @@ def _look_at_memory(folder: Path, device: torch.device) -> None:
 
 def _loaded(folder: Path, device: torch.device) -> Any:
     from transformers import AutoModelForCausalLM
+    from transformers.utils import logging
 
+    # Progress is told by the worker, in words.
+    logging.disable_progress_bar()
     try:
         model = AutoModelForCausalLM.from_pretrained(
             folder, dtype="auto", local_files_only=True, use_safetensors=True, trust_remote_code=False
@@ -86,19 +93,23 @@ def _start(model: Any, tokenizer: Tokenizer) -> torch.Tensor:
     return torch.from_numpy(opening)[None]
 
 
-def _written(model: Any, start: torch.Tensor, *, length: int) -> torch.Tensor:
-    from transformers import GenerationConfig
-
-    likeliest = model(start).logits[0, -1].float().topk(_FIRST_TOKENS)
-    first = likeliest.indices[torch.multinomial(likeliest.values.softmax(0), _TEXTS_AT_ONCE, replacement=True)]
-    rows = torch.cat([start.expand(_TEXTS_AT_ONCE, -1), first[:, None]], dim=1)
+def _ends(model: Any) -> frozenset[int]:
+    """The tokens that end a text."""
     ends = model.generation_config.eos_token_id
-    pad = ends[0] if isinstance(ends, list) else ends
-    # A config of its own: the model's may repeat less, or draw from fewer tokens, than its probabilities say.
-    common = {"eos_token_id": ends, "pad_token_id": pad if pad is not None else 0, "use_cache": True}
-    for drawn, tokens in ((False, _LIKELIEST), (True, length - rows.shape[1] - _LIKELIEST)):
-        settings = GenerationConfig(do_sample=drawn, max_new_tokens=max(1, tokens), **common)
-        if drawn:
-            settings.update(temperature=1.0, top_k=0, top_p=1.0)
-        rows = model.generate(rows, attention_mask=torch.ones_like(rows), generation_config=settings)
-    return rows[:, start.shape[1] :]
+    return frozenset(ends if isinstance(ends, list) else [] if ends is None else [ends])
+
+
+def _written(model: Any, start: torch.Tensor, *, count: int, length: int) -> torch.Tensor:
+    """So many rows of tokens, without ``start``, written on beyond a text's end: int64 [count, tokens]."""
+    logits = model(start).logits[0, -1]
+    likely = logits.topk(min(_FIRST_TOKENS, len(logits))).indices
+    token = likely[torch.randint(len(likely), (count,)).to(likely.device)]
+    written = [token]
+    state = model(torch.cat([start.expand(count, -1), token[:, None]], dim=1), use_cache=True)
+    for number in range(length - start.shape[1] - 1):
+        logits = state.logits[:, -1].float()
+        drawn = torch.multinomial(logits.softmax(dim=-1), 1)[:, 0]
+        token = drawn if number >= _LIKELIEST else logits.argmax(dim=-1)
+        written.append(token)
+        state = model(token[:, None], past_key_values=state.past_key_values, use_cache=True)
+    return torch.stack(written, dim=1)

@@ -69,11 +69,11 @@ def spread(count: int) -> list[int]:
 class Windows:
     """Windows that are filled with pieces of text, one after the other, until there are ``count``.
 
-    ``opening`` begins each; ``separator`` comes before a piece that does not begin one.
+    Each begins with ``opening``.
     """
 
-    def __init__(self, *, count: int, length: int, opening: Tokens, separator: Tokens) -> None:
-        self._count, self._length, self._opening, self._separator = count, length, opening, separator
+    def __init__(self, *, count: int, length: int, opening: Tokens) -> None:
+        self._count, self._length, self._opening = count, length, opening
         self._whole: list[Tokens] = []
         self._parts: list[Tokens] = []
         self._left = self.room
@@ -88,10 +88,13 @@ class Windows:
         """Whether all are."""
         return len(self._whole) == self._count
 
-    def place(self, piece: Tokens) -> int:
-        """Put a piece in, over as many windows as it takes; how many of its tokens found room."""
+    def place(self, piece: Tokens, *, separator: Tokens) -> int:
+        """Put a piece in, over as many windows as it takes; how many of its tokens found room.
+
+        ``separator`` comes before it, unless it begins a window.
+        """
         if self._parts and not self.full:
-            self._fill(self._separator)
+            self._fill(separator)
         return 0 if self.full else self._fill(piece)
 
     def taken(self) -> tuple[Tokens, ...]:
