@@ -17,7 +17,8 @@ _LEAST_DAMPING, _MORE = 1e-4, 10.0
 class Curvature:
     """The second derivatives H of a layer's squared error, of which only sizes relative to one another matter."""
 
-    #: float32 [columns]: how much an error in a column costs, where nothing makes up for it. The mean is about 1.
+    #: float32 [columns], in their own order: what the square of an error in a column costs that those decided after it
+    #: make up for as well as they can; 1 / U_ii².
     importance: Tensor
     #: float32 [columns, columns], upper, with U^T U = the inverse of H, for the columns in ``order``.
     factor: Tensor
@@ -34,28 +35,29 @@ def curvature(gram: Tensor, *, damping: float, most_important_first: bool) -> Cu
     With J the columns turned round, J H J = L L^T gives U = J L^-1 J: one factoring and one triangular inverse.
     """
     mean = gram.diagonal().mean()
-    if not mean > 0:
+    if mean == 0:
         # No input ever: every column is as important as any other.
         gram, mean = torch.eye(len(gram), device=gram.device), torch.ones((), device=gram.device)
-    importance = gram.diagonal() / mean
-    order = importance.argsort(descending=True, stable=True) if most_important_first else None
+    order = gram.diagonal().argsort(descending=True, stable=True) if most_important_first else None
     turned = (torch.arange(len(gram), device=gram.device) if order is None else order).flip(0)
     hessian = gram[turned][:, turned].div_(mean)
-    lower, added = _factored(hessian, damping)
+    lower = _factored(hessian, damping)
+    importance = torch.empty(len(gram), device=gram.device)
+    importance[turned] = lower.diagonal().square()
     identity = torch.eye(len(gram), device=gram.device)
     inverse = torch.linalg.solve_triangular(lower, identity, upper=False)
-    return Curvature(importance=importance + added, factor=inverse.flip(0, 1), order=order)
+    return Curvature(importance=importance, factor=inverse.flip(0, 1), order=order)
 
 
-def _factored(hessian: Tensor, damping: float) -> tuple[Tensor, float]:
-    """The lower factor of ``hessian``, to which it adds what is needed, and how much was."""
+def _factored(hessian: Tensor, damping: float) -> Tensor:
+    """The lower factor of ``hessian``, to which it adds what is needed."""
     added, wanted = 0.0, damping
     while wanted <= 1 or not added:
         hessian.diagonal().add_(wanted - added)
         added = wanted
         lower, failed = torch.linalg.cholesky_ex(hessian)
         if not failed and lower.diagonal().isfinite().all():
-            return lower, added
+            return lower
         wanted = max(_LEAST_DAMPING, wanted * _MORE)
     raise InternalFailure(
         f"the inputs of a layer with {len(hessian)} columns have products that cannot be factored, "
