@@ -8,7 +8,7 @@ SDKS := node python-compress python-cli
 export PATH := $(PATH):$(CURDIR)/.cache/node
 BUILD := pyproject.toml constraints.txt hatch_build.py $(KERNEL)
 
-.PHONY: demo test check fuzz bench-api bench-core lint types docs conformance format clean
+.PHONY: demo test check fuzz bench-api bench-core bench-calibrated lint types docs conformance format clean
 
 ## demo: compress a real model through the official SDK; KEEP=1 leaves the server running, PORT= chooses its port
 demo: .venv/.installed
@@ -35,6 +35,10 @@ bench-api: .venv/.dev
 ## bench-core: measure the tensor core, see benchmarks/README.md; SIZES=1.5B PARTS=whole SCHEMES=W4A16C16 measure less
 bench-core: .venv/.dev
 	.venv/bin/python -m benchmarks.core.main
+
+## bench-calibrated: calibrated compression beside llm-compressor and AutoRound; METHODS=gptq,sparsegpt ROUNDS=3 measure less
+bench-calibrated: .venv/.dev .cache/.prepared .cache/calibrate/.installed .cache/golden/.installed .cache/autoround/.installed
+	.venv/bin/python -m benchmarks.calibrated.main
 
 lint: .venv/.dev
 	.venv/bin/ruff format --check --quiet . || { .venv/bin/ruff format --diff --quiet .; exit 1; }
@@ -110,4 +114,18 @@ clean:
 	$(PYTHON) -m venv .cache/llamacpp
 	.cache/llamacpp/bin/python -m pip --quiet --disable-pip-version-check install --constraint constraints.txt \
 		xllamacpp numpy
+	touch $@
+
+# Who calibrated compression is measured against, each in an environment of its own.
+.cache/golden/.installed: constraints.txt .venv/.created
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip --quiet --disable-pip-version-check install --constraint constraints.txt torch
+	$(@D)/bin/python -m pip --quiet --disable-pip-version-check install llmcompressor==0.14.0.1 compressed-tensors==0.19.0
+	touch $@
+
+.cache/autoround/.installed: constraints.txt .venv/.created
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip --quiet --disable-pip-version-check install --constraint constraints.txt torch
+	$(@D)/bin/python -m pip --quiet --disable-pip-version-check install \
+		auto-round==0.16.1 transformers==5.24.0 compressed-tensors==0.19.0
 	touch $@

@@ -18,9 +18,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer
 
-from benchmarks.calibrated.texts import calibration_pieces
-
-SAMPLES, LENGTH = 32, 512
+from benchmarks.calibrated.texts import LENGTH, SAMPLES, calibration_pieces
 
 
 def windows_of(text: str, *, model: Path, length: int, most: int) -> torch.Tensor:

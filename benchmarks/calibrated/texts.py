@@ -10,6 +10,9 @@ import os
 from pathlib import Path
 from pydoc_data import topics
 
+#: How much everyone is calibrated on: samples, and the tokens of each.
+SAMPLES, LENGTH = 32, 512
+
 #: Of the documentation's topics, sorted by name, those that may be calibrated on.
 _CALIBRATION_SHARE = 0.6
 _ROOT = Path(__file__).resolve().parents[2]

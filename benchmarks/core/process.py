@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,15 +31,15 @@ class Failed(Exception):
         super().__init__(text[-2000:].strip() or f"status {status}")
 
 
-def measured(command: Sequence[str], *, at: Path | None = None) -> Run:
-    """Run ``command``, in the directory ``at``, and wait for its end.
+def measured(command: Sequence[str], *, at: Path | None = None, environment: Mapping[str, str] | None = None) -> Run:
+    """Run ``command``, in the directory ``at``, with more variables if any are given, and wait for its end.
 
     Raises: Failed.
     """
-    environment = {**os.environ, "NO_COLOR": "1", "TQDM_DISABLE": "1"}
+    variables = {**os.environ, "NO_COLOR": "1", "TQDM_DISABLE": "1", **(environment or {})}
     began = time.perf_counter()
     with subprocess.Popen(
-        command, cwd=at, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        command, cwd=at, env=variables, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     ) as child:
         assert child.stdout is not None
         printed = child.stdout.read().decode(errors="replace")

@@ -1,0 +1,49 @@
+"""AutoRound on one model, run by an environment that has it; nothing of this repository is imported.
+
+    python peer_autoround.py MODEL SAMPLES OUTPUT
+
+4 bits in groups of 64; SAMPLES is a safetensors file with ``input_ids`` [samples, length]. Everything that is not named
+here is as the library has it by default: in 0.16.1, 200 iterations a block, batches of 8, the learning rate 1/200,
+bf16, the best iteration kept, and torch.compile as it chooses itself.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("HF_DATASETS_OFFLINE", "1")
+
+_GROUP_SIZE = 64
+
+
+def main() -> None:
+    """Tune and save, in the format that llm-compressor writes, which every loader of our outputs reads."""
+    from auto_round import AutoRound
+    from safetensors.torch import load_file
+
+    source, samples, destination = sys.argv[1:]
+    rows = load_file(samples)["input_ids"]
+    tuned = AutoRound(
+        source,
+        scheme="W4A16",
+        group_size=_GROUP_SIZE,
+        # Named, else a set of samples would be fetched from the network.
+        dataset=[{"input_ids": row.reshape(1, -1)} for row in rows],
+        nsamples=len(rows),
+        seqlen=rows.shape[1],
+        device_map="auto" if _accelerated() else "cpu",
+    )
+    tuned.quantize_and_save(destination, format="llm_compressor")
+
+
+def _accelerated() -> bool:
+    import torch
+
+    return bool(torch.accelerator.is_available())
+
+
+# The library starts processes that import this file again.
+if __name__ == "__main__":
+    main()
