@@ -157,6 +157,11 @@ def test_conversations_are_written_as_the_model_knows_them_with_one_beginning(mo
     assert told(of_file(model, talk, talk, count=1, length=100).ids[0]) == "[user]why?[assistant]so" * 2
 
 
+def test_a_template_that_tells_the_day_tells_the_same_one_each_day(model: Path) -> None:
+    make_tokenizer(model, template="{{ strftime_now('%d %b %Y') }}: {{ messages[0].content }}")
+    assert told(of_file(model, {"messages": [{"role": "user", "content": "why?"}]}).ids[0]) == "^01 Jan 2025: why?"
+
+
 def test_without_a_chat_template_the_messages_are_taken_as_text_which_is_told(model: Path) -> None:
     make_tokenizer(model, template=None)
     (model / "chat_template.jinja").unlink()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from modelpress.errors import BadCalibration, BadSource, Unsupported
 _FILES = ("tokenizer.json", "tokenizer.model", "spiece.model", "vocab.json", "vocab.txt", "tekken.json")
 #: Offsets of tokens are Python objects, a hundred bytes a token: a long text is taken in parts.
 _CHARACTERS_AT_ONCE = 1 << 16
+#: For templates that tell the model what day it is: samples must not change overnight.
+_DAY = datetime(2025, 1, 1, tzinfo=UTC)
 _WITHOUT = "method rtn needs no text, and so no tokenizer"
 
 
@@ -78,7 +81,7 @@ class Tokenizer:
             return "\n\n".join(message.content for message in document.messages)
         messages = [{"role": message.role, "content": message.content} for message in document.messages]
         try:
-            text: str = self._tokenizer.apply_chat_template(messages, tokenize=False)
+            text: str = self._tokenizer.apply_chat_template(messages, tokenize=False, strftime_now=_DAY.strftime)
         # A template is a program of the model's: besides its own errors it may raise any of Python's.
         except Exception as exc:
             roles = ", ".join(message.role[:20] for message in document.messages[:6])
