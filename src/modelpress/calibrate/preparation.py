@@ -1,0 +1,150 @@
+"""From a plan and its recipe's calibration to a run that is ready to begin, or an early refusal."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from modelpress.calibrate.assembly import Assembly, assemble
+from modelpress.calibrate.decoder import Decoder
+from modelpress.calibrate.engine import Engine, Told
+from modelpress.calibrate.methods import METHODS
+from modelpress.calibrate.needs import Needs, Sizes, fits_together, matrix_rate, needs_of
+from modelpress.calibrate.report import calibration_entry, sentences
+from modelpress.calibrate.samples import Samples, batches, load_samples
+from modelpress.calibrate.tensor_bytes import DTYPES
+from modelpress.errors import Unsupported
+from modelpress.tensors.checkpoint import REPORT, Checkpoint
+from modelpress.tensors.document import report_document
+from modelpress.tensors.folder import Folder, LocalFolder
+from modelpress.tensors.plan import Plan
+
+#: Tokens of a batch: enough for matrix products at full speed, few beside what a block's forward holds of them.
+BATCH_TOKENS = 4096
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calibration:
+    """A run that is ready to begin. ``plan`` has the digest that its samples give it."""
+
+    plan: Plan
+    checkpoint: Checkpoint
+    samples: Samples
+    batches: tuple[Tensor, ...]
+    decoder: Decoder
+    needs: Needs
+    together: bool
+
+    def run(self, folder: Folder, staging: Path, *, told: Told, say: Callable[[str], None]) -> Assembly:
+        """Calibrate every block, or those that an earlier run left; then what the output is written from.
+
+        Raises: TaskError.
+        """
+        for sentence in self.samples.coverage.sentences():
+            say(f"note: {sentence}")
+        say(self._expectation())
+        engine = Engine(
+            self.checkpoint,
+            self.plan,
+            self.batches,
+            method=METHODS[self.plan.recipe.method],
+            decoder=self.decoder,
+            together=self.together,
+        )
+        finished = engine.run(folder, staging, told=told, say=say)
+        return assemble(self._told(finished.facts), folder, finished.files)
+
+    def _expectation(self) -> str:
+        rate = matrix_rate(self.decoder.dtype, self.decoder.device)
+        way = "all samples together" if self.together else "batch after batch, twice, as they do not fit together"
+        held = self.needs.together_bytes if self.together else self.needs.apart_bytes
+        return (
+            f"calibration: {len(self.decoder.blocks)} blocks on {self.decoder.device}, {way}; about {held / 1e9:.1f} GB "
+            f"of memory at most; the matrix products alone take about {self.needs.multiply_adds / rate:.0f} s"
+        )
+
+    def _told(self, blocks: Sequence[Mapping[str, Any]]) -> Plan:
+        """The plan, with a report that tells what calibration did."""
+        plan = self.plan
+        notes = (*plan.notes, *self.samples.coverage.sentences(), *sentences(blocks))
+        report = report_document(
+            plan.recipe,
+            group_size=plan.group_size,
+            notes=notes,
+            calibration=calibration_entry(self.samples.coverage, blocks),
+        )
+        documents = tuple(report if document.name == REPORT else document for document in plan.documents)
+        grown = sum(len(d.content) for d in documents) - sum(len(d.content) for d in plan.documents)
+        return replace(plan, documents=documents, notes=notes, output_bytes=plan.output_bytes + grown)
+
+
+def prepare_calibration(
+    plan: Plan, checkpoint: Checkpoint, *, file: Path | None, threads: int | None = None
+) -> Calibration:
+    """The run that ``plan``'s recipe means; ``file`` is its calibration text where that is an object.
+
+    Raises: BadCalibration, BadSource, Unsupported, OutOfMemory.
+    """
+    recipe = plan.recipe
+    assert recipe.calibration is not None, recipe
+    if recipe.method not in METHODS:
+        raise Unsupported(f"method {recipe.method.value} is not carried out by this version")
+    torch.set_num_threads(threads or os.cpu_count() or 1)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if not isinstance(checkpoint.folder, LocalFolder):
+        raise Unsupported("calibration reads the tokenizer's files from a local directory")
+    decoder = Decoder(checkpoint.config, dtype=_dtype_of(checkpoint, device), device=device)
+    samples = load_samples(checkpoint.folder.path, recipe.calibration, file=file)
+    made = tuple(batches(samples.ids, tokens_per_batch=BATCH_TOKENS))
+    needs = needs_of(_sizes(decoder, made))
+    return Calibration(
+        plan=replace(plan, digest=_digest(plan, samples, device)),
+        checkpoint=checkpoint,
+        samples=samples,
+        batches=made,
+        decoder=decoder,
+        needs=needs,
+        together=fits_together(needs, device),
+    )
+
+
+def _digest(plan: Plan, samples: Samples, device: torch.device) -> str:
+    """Blocks of another text, another torch or another kind of device are not gone on from."""
+    facts = (plan.digest, samples.digest, torch.__version__, device.type)
+    return hashlib.sha256("\n".join(facts).encode()).hexdigest()
+
+
+def _dtype_of(checkpoint: Checkpoint, device: torch.device) -> torch.dtype:
+    """What the forward is computed in: the dtype of most of the model. Processors have no fast float16."""
+    sizes: dict[str, int] = {}
+    for tensor in checkpoint.tensors:
+        if tensor.spec.dtype in DTYPES:
+            sizes[tensor.spec.dtype] = sizes.get(tensor.spec.dtype, 0) + tensor.spec.size_bytes
+    if not sizes:
+        raise Unsupported(f"none of the model's tensors is of {', '.join(DTYPES)}")
+    dtype = DTYPES[max(sizes, key=lambda name: sizes[name])]
+    return torch.float32 if dtype is torch.float16 and device.type == "cpu" else dtype
+
+
+def _sizes(decoder: Decoder, made: tuple[Tensor, ...]) -> Sizes:
+    by_block = [decoder.shapes_of(name) for name in decoder.names]
+    largest = max(by_block, key=lambda shapes: sum(torch.Size(shape).numel() for shape in shapes.values()))
+    number_bytes = decoder.dtype.itemsize
+    tokens = torch.cat([batch.flatten() for batch in made])
+    return Sizes(
+        layers=[(shape[0], shape[1]) for shape in largest.values() if len(shape) == 2],
+        block_bytes=number_bytes * sum(torch.Size(shape).numel() for shape in largest.values()),
+        embedding_bytes=number_bytes * len(tokens.unique()) * decoder.hidden_size,
+        hidden_size=decoder.hidden_size,
+        number_bytes=number_bytes,
+        tokens=len(tokens),
+        batch_tokens=max(batch.numel() for batch in made),
+        blocks=len(decoder.blocks),
+    )
