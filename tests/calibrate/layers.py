@@ -26,7 +26,7 @@ def statistics(tokens: int, columns: int, *, seed: int, dead: tuple[int, ...] = 
     """Of :func:`inputs`, with these columns zero."""
     seen = inputs(tokens, columns, seed=seed)
     seen[:, list(dead)] = 0
-    found = InputStatistics.empty(columns, device=seen.device)
+    found = InputStatistics(columns, device=seen.device)
     found.add(seen)
     return found
 

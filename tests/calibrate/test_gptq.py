@@ -111,7 +111,7 @@ def test_columns_that_no_input_reaches_are_rounded_to_the_nearest(order: ColumnO
 def test_without_any_input_weights_are_rounded_to_the_nearest() -> None:
     form = IntegerFormat(bits=8, group_size=None, symmetric=True, dtype=torch.float32)
     weight = layers.weight(16, 64, seed=6)
-    rounded = round_weight(weight, InputStatistics.empty(64, device=weight.device), format=form)
+    rounded = round_weight(weight, InputStatistics(64, device=weight.device), format=form)
     assert (weight - rounded.dense()).abs().max() <= rounded.scales.max() / 2 + 1e-6
 
 

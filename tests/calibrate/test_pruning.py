@@ -11,6 +11,7 @@ from torch import Tensor
 from modelpress.calibrate.gptq import round_weight
 from modelpress.calibrate.integers import IntegerFormat
 from modelpress.calibrate.pruning import prune, prune_by_magnitude, prune_by_wanda
+from modelpress.calibrate.statistics import InputStatistics
 from modelpress.calibrate.sweep import BLOCK
 from modelpress.domain.sparsity import Pattern, Sparsity
 from modelpress.errors import Unsupported
@@ -107,8 +108,8 @@ def test_of_equal_numbers_the_first_become_zero() -> None:
 
 
 def test_wanda_looks_at_the_inputs() -> None:
-    weight, known = torch.tensor([[3.0, 2.0, 1.0, 4.0]]), layers.statistics(9, 4, seed=1)
-    known.gram = torch.diag(torch.tensor([1.0, 16.0, 100.0, 0.25]))  # 3, 8, 10 and 2 with the size of the inputs
+    weight, known = torch.tensor([[3.0, 2.0, 1.0, 4.0]]), InputStatistics(4, device=torch.device("cpu"))
+    known.add(torch.diag(torch.tensor([1.0, 4.0, 10.0, 0.5])))  # 3, 8, 10 and 2 with the size of the inputs
     assert prune_by_wanda(weight, known, sparsity=Sparsity()).tolist() == [[0, 2, 1, 0]]
 
 

@@ -12,7 +12,7 @@ from modelpress.calibrate.statistics import InputStatistics
 def test_inputs_are_counted_and_stay_as_they_are(dtype: torch.dtype) -> None:
     inputs = torch.randn(2, 9, 6, generator=torch.Generator().manual_seed(0)).to(dtype)
     before, rows = inputs.clone(), inputs.double().reshape(-1, 6)
-    found = InputStatistics.empty(6, device=inputs.device)
+    found = InputStatistics(6, device=inputs.device)
     found.add(inputs)
     assert torch.equal(inputs, before)
     assert found.tokens == 18

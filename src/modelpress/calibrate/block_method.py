@@ -39,8 +39,11 @@ class BlockMethod(Protocol):
 GroupMethod = Callable[[BlockWork, Sequence[str], InputStatistics], None]
 
 
-def by_groups(treat: GroupMethod) -> BlockMethod:
-    """The block method that does ``treat`` to every group; layers that too few tokens reach are rounded as they are."""
+def by_groups(treat: GroupMethod, *, sizes: bool = False) -> BlockMethod:
+    """The block method that does ``treat`` to every group; layers that too few tokens reach are rounded as they are.
+
+    ``sizes``: whether ``treat`` looks at the sizes of inputs, see :class:`InputStatistics`.
+    """
 
     def method(
         work: BlockWork,
@@ -66,7 +69,7 @@ def by_groups(treat: GroupMethod) -> BlockMethod:
             tick(done / len(groups))
 
         passing = pass_together if together else pass_twice
-        return passing(work.block, batches, groups, treat_group)
+        return passing(work.block, batches, groups, treat_group, sizes=sizes)
 
     return method
 

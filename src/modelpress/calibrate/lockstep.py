@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+import torch
 from greenlet import getcurrent, greenlet
 from torch import Tensor, nn
 
@@ -100,13 +101,16 @@ def _renumbered(group: Group, prefix: str, number: str) -> Group:
 Treat = Callable[[Group, InputStatistics], None]
 
 
-def pass_together(block: nn.Module, batches: Batches, groups: Sequence[Group], treat: Treat) -> list[Tensor]:
+def pass_together(
+    block: nn.Module, batches: Batches, groups: Sequence[Group], treat: Treat, *, sizes: bool = True
+) -> list[Tensor]:
     """The block's outputs for all batches, each group of ``groups`` treated before anything goes through it.
 
     ``groups`` in the order they are reached; a group that nothing reaches is treated with the statistics of no tokens.
+    ``sizes``: see :class:`InputStatistics`.
     Memory: what each batch's forward holds between its layers, for all batches at once, and one group's statistics.
     """
-    return _Lockstep(block, groups).run(batches, treat)
+    return _Lockstep(block, groups, sizes=sizes).run(batches, treat)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -119,8 +123,8 @@ class _Paused:
 
 
 class _Lockstep:
-    def __init__(self, block: nn.Module, groups: Sequence[Group]) -> None:
-        self._block = block
+    def __init__(self, block: nn.Module, groups: Sequence[Group], *, sizes: bool) -> None:
+        self._block, self._sizes = block, sizes
         self._paused = [_Paused(group=group) for group in groups]
         self._of_leader = {name: paused for paused in self._paused for name in paused.group.names}
 
@@ -159,8 +163,8 @@ class _Lockstep:
         return pause
 
     def _treat(self, paused: _Paused, treat: Treat) -> None:
-        module = self._block.get_submodule(paused.group.names[0])
-        statistics = InputStatistics.empty(paused.group.columns, device=module.weight.device)
+        device = _device_of(self._block, paused.group)
+        statistics = InputStatistics(paused.group.columns, device=device, sizes=self._sizes)
         for _, inputs in paused.waiting:
             statistics.add(inputs)
         treat(paused.group, statistics)
@@ -170,15 +174,16 @@ class _Lockstep:
             coroutine.switch()
 
 
-def pass_twice(block: nn.Module, batches: Batches, groups: Sequence[Group], treat: Treat) -> Iterable[Tensor]:
+def pass_twice(
+    block: nn.Module, batches: Batches, groups: Sequence[Group], treat: Treat, *, sizes: bool = True
+) -> Iterable[Tensor]:
     """:func:`pass_together` for batches too many to be within the block at once: all statistics, then all changes.
 
     Memory: one batch's forward, and all groups' statistics. Takes two passes, and layers are changed for inputs that
     come from unchanged layers of the same block.
     """
     statistics = {
-        group: InputStatistics.empty(group.columns, device=block.get_submodule(group.names[0]).weight.device)
-        for group in groups
+        group: InputStatistics(group.columns, device=_device_of(block, group), sizes=sizes) for group in groups
     }
 
     def note(group: Group) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
@@ -194,3 +199,7 @@ def pass_twice(block: nn.Module, batches: Batches, groups: Sequence[Group], trea
     for group in groups:
         treat(group, statistics.pop(group))
     return (run(block, hidden, call) for hidden, call in batches)
+
+
+def _device_of(block: nn.Module, group: Group) -> torch.device:
+    return block.get_submodule(group.names[0]).weight.device

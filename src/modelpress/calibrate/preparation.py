@@ -66,8 +66,8 @@ class Calibration:
         way = "all samples together" if self.together else "batch after batch, twice, as they do not fit together"
         held = self.needs.together_bytes if self.together else self.needs.apart_bytes
         return (
-            f"calibration: {len(self.decoder.blocks)} blocks on {self.decoder.device}, {way}; about {held / 1e9:.1f} GB "
-            f"of memory at most; the matrix products alone take about {self.needs.multiply_adds / rate:.0f} s"
+            f"calibration: {len(self.decoder.blocks)} blocks on {self.decoder.device}, {way}; at most about "
+            f"{held / 1e9:.1f} GB of memory; matrix products alone take {self.needs.multiply_adds / rate:.0f} s"
         )
 
     def _told(self, blocks: Sequence[Mapping[str, Any]]) -> Plan:
