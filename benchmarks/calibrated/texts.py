@@ -34,7 +34,7 @@ def calibration_pieces(count: int) -> list[str]:
 
 def domains() -> dict[str, str]:
     """The texts to judge by: another part of what is calibrated on, licences, and Chinese if it is there."""
-    found = {"documentation": _documentation(calibration=False), "licences": _licences()}
+    found = {"documentation": _apart(_documentation(calibration=False)), "licences": _licences()}
     if _CHINESE.is_file():
         found["Chinese"] = _CHINESE.read_text(encoding="utf-8")
     return found
@@ -44,6 +44,23 @@ def _documentation(*, calibration: bool) -> str:
     names = sorted(topics.topics)
     first = int(len(names) * _CALIBRATION_SHARE)
     return "\n\n".join(topics.topics[name] for name in (names[:first] if calibration else names[first:]))
+
+
+def _apart(text: str) -> str:
+    """Without the paragraphs that are in what may be calibrated on, or came before: topics hold parts of each other."""
+    seen = _words(_documentation(calibration=True))
+    kept = []
+    for paragraph in text.split("\n\n"):
+        words = _words(paragraph)
+        if words not in seen:
+            kept.append(paragraph)
+            seen += words
+    return "\n\n".join(kept)
+
+
+def _words(text: str) -> str:
+    """A paragraph may be indented in one topic and not in another."""
+    return f" {' '.join(text.split())} "
 
 
 def _licences() -> str:
