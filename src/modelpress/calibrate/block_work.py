@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -45,6 +45,14 @@ class BlockWork:
         """The linear layers that something is to be done to."""
         return self.pruned | self.formats.keys()
 
+    def by_format(self, modules: Iterable[str]) -> list[tuple[IntegerFormat, list[str]]]:
+        """Those of the layers that get integers, by which: layers of one format can be treated as one weight."""
+        found: dict[IntegerFormat, list[str]] = {}
+        for module in modules:
+            if module in self.formats:
+                found.setdefault(self.formats[module], []).append(module)
+        return list(found.items())
+
     def weight(self, module: str) -> Tensor:
         """A layer's weight as it is now: float32 [outputs, inputs], a copy."""
         return self.block.get_submodule(module).weight.detach().float().clone()
@@ -54,10 +62,14 @@ class BlockWork:
         parameter = self.block.get_submodule(module).weight
         parameter.data = weight.to(parameter.dtype)
 
-    def finish_rounded(self, module: str, rounded: RoundedWeight) -> None:
-        """The output gets these integers and scales; the block computes with them from now on."""
+    def finish_rounded(self, module: str, rounded: RoundedWeight, *, divisors: Tensor | None = None) -> None:
+        """The output gets these integers and scales; the block computes with them from now on.
+
+        ``divisors`` [inputs]: the output's layer is given its input divided by them, the block's is given it as it was.
+        """
         self.rounded[module] = rounded
-        self.set_weight(module, rounded.dense())
+        dense = rounded.dense()
+        self.set_weight(module, dense if divisors is None else dense.float() / divisors)
 
     def finish_dense(self, module: str, weight: Tensor) -> None:
         """The output gets this weight, in the source's dtype; the block computes with it from now on."""
