@@ -9,7 +9,7 @@ from pathlib import Path
 from modelpress.tensors.folder import Folder, LocalFolder
 from modelpress.tensors.header import read_header
 from modelpress.tensors.plan import Plan
-from modelpress.tensors.rows import StoredRows
+from modelpress.tensors.rows import Rows, StoredRows
 from modelpress.tensors.shard import PlannedShard, Step
 from modelpress.tensors.spec import TensorSpec
 
@@ -83,12 +83,28 @@ def _copied(spec: TensorSpec, rows: StoredRows) -> Step:
     return Step(source=spec, rows=rows)
 
 
+def _read_from(finished: Mapping[str, Step], step: Step) -> Step:
+    """``step``, which rounds a weight that was made anew."""
+    peers = tuple(replace(peer, rows=_rows(finished, peer.name, peer.rows)) for peer in step.peers)
+    return replace(step, rows=_rows(finished, step.source.name, step.rows), peers=peers)
+
+
+def _rows(finished: Mapping[str, Step], name: str, rows: Rows) -> Rows:
+    if name not in finished:
+        return rows
+    made = finished[name].rows
+    assert isinstance(made, StoredRows), made
+    return replace(made, count=rows.count, row_bytes=rows.row_bytes)
+
+
 def _with_finished(shard: PlannedShard, finished: Mapping[str, Step]) -> PlannedShard:
     steps: list[Step] = []
     for step in shard.steps:
         outputs = [spec.name for spec in step.outputs]
         if all(name in finished for name in outputs):
             steps += [finished[name] for name in outputs]
+        elif step.source.name in finished and finished[step.source.name].source == step.source:
+            steps.append(_read_from(finished, step))
         else:
             steps.append(step)
     return replace(shard, steps=tuple(steps))

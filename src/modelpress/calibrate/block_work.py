@@ -43,7 +43,16 @@ class BlockWork:
     @property
     def wanted(self) -> frozenset[str]:
         """The linear layers that something is to be done to."""
-        return self.pruned | self.formats.keys()
+        return self.pruned | self.formats.keys() | self.narrowed
+
+    @property
+    def narrowed(self) -> frozenset[str]:
+        """The linear layers that the output has with fewer columns: each ends a part that loses neurons."""
+        return frozenset(
+            parameter.removesuffix(".weight")
+            for parameter, step in self.steps.items()
+            if len(step.source.shape) == 2 and step.source.shape[1] < self.block.get_parameter(parameter).shape[1]
+        )
 
     def by_format(self, modules: Iterable[str]) -> list[tuple[IntegerFormat, list[str]]]:
         """Those of the layers that get integers, by which: layers of one format can be treated as one weight."""
@@ -93,7 +102,6 @@ class BlockWork:
             made |= _encoded(self.steps[f"{module}.weight"], rounded)
         for parameter, tensor in self.replaced.items():
             step = self.steps[parameter]
-            assert step.layout is None, parameter
             made[step.source] = bytes_of(tensor.to(DTYPES[step.source.dtype]))
         return made
 

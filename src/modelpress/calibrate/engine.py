@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from modelpress.tensors.checkpoint import Checkpoint
 from modelpress.tensors.folder import Folder, PlannedFolder
 from modelpress.tensors.plan import Plan
 from modelpress.tensors.rounding.integers import IntegerRounding
+from modelpress.tensors.structure import Structure
 
 #: Tells what share of all is done, 0 to 1, and how many blocks are finished; may raise to stop.
 Told = Callable[[float, int], None]
@@ -43,7 +44,8 @@ class Finished:
 class Engine:
     """One run of a method over a checkpoint's blocks.
 
-    ``batches``: int64 [samples, length] each, token ids without padding.
+    ``batches``: int64 [samples, length] each, token ids without padding. ``staying``: the decoder's blocks that the
+    output has, in order, where ``structure`` says that not all do; the output numbers them anew.
     """
 
     def __init__(
@@ -55,9 +57,13 @@ class Engine:
         method: BlockMethod,
         decoder: Decoder,
         together: bool = True,
+        structure: Structure | None = None,
+        staying: Sequence[int] | None = None,
     ) -> None:
         self._plan, self._method, self._batches, self._together = plan, method, batches, together
         self._decoder = decoder
+        self._structure = structure
+        self._staying = range(len(decoder.blocks)) if staying is None else staying
         self._checkpoint = checkpoint
         self._steps = {step.source.name: step for shard in plan.shards for step in shard.steps}
         self._groups: dict[tuple[str, ...], list[Group]] = {}
@@ -74,20 +80,20 @@ class Engine:
             staging,
             shapes=[(len(batch), batch.shape[1], hidden) for batch in self._batches],
             dtype=self._decoder.dtype,
-            blocks=len(self._decoder.blocks),
+            blocks=len(self._staying),
         )
         first = kept.finished()
         with torch.no_grad():
             calls = self._begin(source, kept, anew=first is None)
             first = first or 0
             if first:
-                say(f"{first} of {len(self._decoder.blocks)} blocks were finished before")
+                say(f"{first} of {len(self._staying)} blocks were finished before")
             began = time.monotonic()
-            for number in range(first, len(self._decoder.blocks)):
+            for number in range(first, len(self._staying)):
                 self._block(number, source, kept, calls, told)
                 planned.check()
-                _say_block(say, number, first=first, count=len(self._decoder.blocks), began=began)
-        numbers = range(len(self._decoder.blocks))
+                _say_block(say, number, first=first, count=len(self._staying), began=began)
+        numbers = range(len(self._staying))
         return Finished(files=[kept.block(n) for n in numbers], facts=[kept.facts(n) for n in numbers])
 
     def _begin(self, source: Source, kept: WorkFolder, *, anew: bool) -> list[list[Call]]:
@@ -118,16 +124,16 @@ class Engine:
     def _block(
         self, number: int, source: Source, kept: WorkFolder, calls: Sequence[Sequence[Call]], told: Told
     ) -> None:
-        decoder, count = self._decoder, len(self._decoder.blocks)
+        decoder, count, of_decoder = self._decoder, len(self._staying), self._staying[number]
 
         def tick(share: float) -> None:
             told((number + share) / count, number)
 
         tick(0)
-        name = decoder.names[number]
-        with decoder.loaded(number, source.weights(name)) as block:
+        name = decoder.names[of_decoder]
+        with decoder.loaded(of_decoder, source.weights(name)) as block:
             work = self._work(number, block, source.names(name))
-            batches = _Batches(kept, number, [call[number] for call in calls], device=decoder.device)
+            batches = _Batches(kept, number, [call[of_decoder] for call in calls], device=decoder.device)
             groups = self._groups_of(work, batches[0])
             outputs = self._method(work, batches, groups, together=self._together, tick=tick)
             if number + 1 < count:
@@ -135,7 +141,8 @@ class Engine:
             kept.finish(number, work.outputs(), facts={"block": number, "name": name, "layers": work.facts})
 
     def _work(self, number: int, block: torch.nn.Module, names: Mapping[str, str]) -> BlockWork:
-        steps = {parameter: self._steps[name] for parameter, name in names.items() if name in self._steps}
+        planned = {parameter: self._planned_name(name, number) for parameter, name in names.items()}
+        steps = {parameter: self._steps[name] for parameter, name in planned.items() if name in self._steps}
         return BlockWork(
             number=number,
             block=block,
@@ -147,6 +154,11 @@ class Engine:
                 if isinstance(step.rounding, IntegerRounding)
             },
         )
+
+    def _planned_name(self, name: str, number: int) -> str:
+        """What the output calls a tensor of the block that it numbers so."""
+        place = self._structure.place(name) if self._structure is not None else None
+        return name if place is None or self._structure is None else self._structure.name(replace(place, block=number))
 
     def _groups_of(self, work: BlockWork, batch: tuple[Tensor, Call]) -> list[Group]:
         """The groups with a layer that is wanted; blocks of the same layers have the same."""

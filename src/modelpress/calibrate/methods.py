@@ -14,6 +14,7 @@ from modelpress.calibrate.block_work import BlockWork
 from modelpress.calibrate.integers import IntegerFormat, RoundedWeight
 from modelpress.calibrate.scaling import by_scaled_groups
 from modelpress.calibrate.statistics import InputStatistics
+from modelpress.calibrate.structured_method import prune_structure
 from modelpress.domain.method import Method
 from modelpress.domain.tuning import DEFAULT_DAMPENING
 
@@ -56,4 +57,5 @@ METHODS: Mapping[Method, BlockMethod] = {
     Method.GPTQ: by_groups(_gptq),
     Method.AWQ: by_scaled_groups(_by_loss, _swept),
     Method.SMOOTHQUANT: by_scaled_groups(_by_largest, _swept, norms_alone=True),
+    Method.STRUCTURED: prune_structure,
 }

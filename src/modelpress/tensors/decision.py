@@ -35,7 +35,8 @@ def decide(checkpoint: Checkpoint, recipe: Recipe) -> Decision:
     Raises: Unsupported if nothing can be compressed, or not as the recipe asks.
     """
     check_architecture(checkpoint.architecture)
-    experts = split_experts(checkpoint.tensors, checkpoint.config)
+    # Experts apart are what quantized ones are loaded from; loaders of plain ones know them as they are stored.
+    experts = split_experts(checkpoint.tensors, checkpoint.config) if recipe.quantizes else {}
     tensors = apart(checkpoint.tensors, experts)
     assignment = assign(recipe, _input_widths(tensors, _parts(tensors)))
     tensors = apart(checkpoint.tensors, experts, wanted=assignment.treatments)

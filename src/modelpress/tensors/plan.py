@@ -11,6 +11,7 @@ from itertools import chain
 from typing import Any
 
 from modelpress import __version__
+from modelpress.domain.method import Method
 from modelpress.domain.recipe import Recipe
 from modelpress.domain.scheme import DENSE, FP8_BLOCK, INT8_PTQ, NVFP4
 from modelpress.errors import AlreadyCompressed
@@ -71,6 +72,7 @@ def make_plan(checkpoint: Checkpoint, recipe: Recipe) -> Plan:
     """
     if checkpoint.already_compressed is not None:
         raise AlreadyCompressed(checkpoint.already_compressed, hint="compress the original, unquantized model instead")
+    checkpoint = as_planned(checkpoint, recipe)
     made = _gguf(checkpoint, recipe) if recipe.scheme.output_format == "gguf" else _directory(checkpoint, recipe)
     notes = tuple(map(printable, (*checkpoint.notes, *made.notes)))
     output = made.output
@@ -92,6 +94,16 @@ def make_plan(checkpoint: Checkpoint, recipe: Recipe) -> Plan:
         digest=_digest(checkpoint, recipe),
         fingerprints=checkpoint.fingerprints,
     )
+
+
+def as_planned(checkpoint: Checkpoint, recipe: Recipe) -> Checkpoint:
+    """The checkpoint that a recipe's plan is of: by structured pruning one of fewer neurons and blocks."""
+    if recipe.method is not Method.STRUCTURED:
+        return checkpoint
+    # Here, so that a process that prunes nothing so does without it.
+    from modelpress.tensors.structure import narrowed, plan_structure
+
+    return narrowed(checkpoint, plan_structure(checkpoint, recipe))
 
 
 def _server_notes(decision: Decision) -> Iterator[str]:
