@@ -67,5 +67,5 @@ def test_columns_that_are_never_used_are_left_as_they_are() -> None:
     rows, known = weight(6, COLUMNS, seed=4), statistics(64, COLUMNS, seed=4, dead=(3, 9))
     scales = choose_scales(rows, known, format=format_of(), fold=PLAIN)
     assert scales[[3, 9]].tolist() == [1, 1]
-    nothing = InputStatistics.empty(COLUMNS, device=rows.device)
+    nothing = InputStatistics(COLUMNS, device=rows.device)
     assert choose_scales(rows, nothing, format=format_of(), fold=PLAIN).tolist() == [1] * COLUMNS

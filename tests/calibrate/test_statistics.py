@@ -19,3 +19,14 @@ def test_inputs_are_counted_and_stay_as_they_are(dtype: torch.dtype) -> None:
     torch.testing.assert_close(found.gram.double(), rows.T @ rows, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(found.largest.double(), rows.abs().amax(0), rtol=1e-6, atol=0)
     torch.testing.assert_close(found.magnitude.double(), rows.abs().sum(0), rtol=1e-5, atol=0)
+
+
+def test_divided_statistics_are_those_of_divided_inputs() -> None:
+    inputs, divisors = torch.randn(18, 6, generator=torch.Generator().manual_seed(1)), torch.linspace(0.5, 2, 6)
+    found, expected = (InputStatistics(6, device=inputs.device) for _ in range(2))
+    found.add(inputs)
+    expected.add(inputs / divisors)
+    divided = found.divided_by(divisors)
+    assert divided.tokens == 18
+    for name in ("gram", "largest", "magnitude"):
+        torch.testing.assert_close(getattr(divided, name), getattr(expected, name), rtol=1e-4, atol=1e-5)

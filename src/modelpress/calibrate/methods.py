@@ -56,6 +56,6 @@ def _by_largest(
 METHODS: Mapping[Method, BlockMethod] = {
     Method.GPTQ: by_groups(_gptq),
     Method.AWQ: by_scaled_groups(_by_loss, _swept),
-    Method.SMOOTHQUANT: by_scaled_groups(_by_largest, _swept, norms_alone=True),
+    Method.SMOOTHQUANT: by_scaled_groups(_by_largest, _swept, norms_alone=True, sizes=True),
     Method.STRUCTURED: prune_structure,
 }

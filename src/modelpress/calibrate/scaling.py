@@ -45,10 +45,12 @@ class Rounder(Protocol):
         """Shapes: weight float32 [rows, columns]."""
 
 
-def by_scaled_groups(choose: ScaleChooser, round: Rounder, *, norms_alone: bool = False) -> BlockMethod:
+def by_scaled_groups(
+    choose: ScaleChooser, round: Rounder, *, norms_alone: bool = False, sizes: bool = False
+) -> BlockMethod:
     """The block method that scales each group's input where there is a place for it, and rounds the group.
 
-    ``norms_alone``: only inputs that norms make are scaled.
+    ``norms_alone``: only inputs that norms make are scaled. ``sizes``: see :class:`InputStatistics`.
 
     Layers behind a router share the scales of the norm before it, chosen by all tokens; an expert that too few tokens
     reach is rounded to the nearest, scaled as the others are.
@@ -76,19 +78,9 @@ def by_scaled_groups(choose: ScaleChooser, round: Rounder, *, norms_alone: bool 
             tick(done / len(all_groups))
 
         passing = pass_together if together else pass_twice
-        return passing(work.block, batches, all_groups, treat)
+        return passing(work.block, batches, all_groups, treat, sizes=sizes)
 
     return method
-
-
-def divided_statistics(statistics: InputStatistics, divisors: Tensor) -> InputStatistics:
-    """Of the same inputs, divided by ``divisors`` [columns]."""
-    return InputStatistics(
-        tokens=statistics.tokens,
-        gram=statistics.gram / divisors / divisors[:, None],
-        largest=statistics.largest / divisors,
-        magnitude=statistics.magnitude / divisors,
-    )
 
 
 @dataclass(slots=True, kw_only=True)
@@ -133,7 +125,7 @@ class _ScaledBlock:
         weights = [work.weight(name) for name in names]
         joined, seen = torch.cat(weights), statistics
         if divisors is not None:
-            joined, seen = multiply_columns(joined, divisors), divided_statistics(statistics, divisors)
+            joined, seen = multiply_columns(joined, divisors), statistics.divided_by(divisors)
         rounded = self.round(work, joined, seen, format=format)
         for name, weight, part in zip(names, weights, rounded.split([len(one) for one in weights]), strict=True):
             work.finish_rounded(name, part, divisors=divisors)

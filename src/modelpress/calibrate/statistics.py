@@ -62,6 +62,14 @@ class InputStatistics:
         self.tokens += len(rows)
         self._mirrored = False
 
+    def divided_by(self, divisors: Tensor) -> InputStatistics:
+        """Of the same inputs with their columns divided; ``divisors`` is float32 [columns]."""
+        found = InputStatistics(0, device=divisors.device, sizes=self._sizes)
+        found.tokens = self.tokens
+        found._sums = self.gram / divisors / divisors[:, None]
+        found.largest, found.magnitude = self.largest / divisors, self.magnitude / divisors
+        return found
+
     def merge(self, other: InputStatistics) -> None:
         """Count what another device saw in."""
         device = self._sums.device
