@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from modelpress.calibrate.integers import IntegerFormat, RoundedWeight
+from modelpress.calibrate.pruning import prune_by_magnitude
 from modelpress.calibrate.tensor_bytes import DTYPES, bytes_of
 from modelpress.domain.recipe import Recipe
 from modelpress.tensors.shard import Step
@@ -86,9 +87,16 @@ class BlockWork:
         self.replaced[f"{module}.weight"] = self.block.get_submodule(module).weight.detach()
 
     def finish_starved(self, modules: Sequence[str], tokens: int) -> None:
-        """Round layers to the nearest, since too few tokens tell of their inputs; the report names them."""
+        """Prune by magnitude and round to the nearest, since too few tokens tell of their inputs; the report tells."""
         for module in modules:
-            self.finish_rounded(module, self.formats[module].round_nearest(self.weight(module)))
+            weight = self.weight(module)
+            if module in self.pruned:
+                assert self.recipe.sparsity is not None, self.recipe
+                weight = prune_by_magnitude(weight, sparsity=self.recipe.sparsity)
+            if module in self.formats:
+                self.finish_rounded(module, self.formats[module].round_nearest(weight))
+            else:
+                self.finish_dense(module, weight)
             self.tell(module, tokens=tokens, starved=True)
 
     def tell(self, module: str, **facts: Any) -> None:

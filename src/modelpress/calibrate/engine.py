@@ -7,7 +7,7 @@ go. So memory holds one block and what is in flight in it, and a run that is kil
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from modelpress.calibrate.lockstep import Group, groups_of
 from modelpress.calibrate.source import Source
 from modelpress.calibrate.tensor_bytes import DTYPES
 from modelpress.calibrate.work_folder import WorkFolder
+from modelpress.domain.method import Method
 from modelpress.tensors.checkpoint import Checkpoint
 from modelpress.tensors.folder import Folder, PlannedFolder
 from modelpress.tensors.plan import Plan
@@ -143,6 +144,7 @@ class Engine:
     def _work(self, number: int, block: torch.nn.Module, names: Mapping[str, str]) -> BlockWork:
         planned = {parameter: self._planned_name(name, number) for parameter, name in names.items()}
         steps = {parameter: self._steps[name] for parameter, name in planned.items() if name in self._steps}
+        pruned = self._pruned
         return BlockWork(
             number=number,
             block=block,
@@ -153,7 +155,16 @@ class Engine:
                 for parameter, step in steps.items()
                 if isinstance(step.rounding, IntegerRounding)
             },
+            pruned=frozenset(
+                parameter.removesuffix(".weight") for parameter, name in planned.items() if name in self._pruned
+            ),
         )
+
+    @property
+    def _pruned(self) -> Container[str]:
+        """The output's tensors that single weights are pruned of."""
+        one_by_one = self._plan.recipe.method in {Method.SPARSEGPT, Method.WANDA}
+        return self._plan.decision.assignment.treatments if one_by_one else ()
 
     def _planned_name(self, name: str, number: int) -> str:
         """What the output calls a tensor of the block that it numbers so."""

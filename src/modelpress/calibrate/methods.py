@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from modelpress.calibrate import awq, gptq, smoothquant
+from modelpress.calibrate import awq, gptq, pruning, smoothquant
 from modelpress.calibrate.architecture import Fold
 from modelpress.calibrate.block_method import BlockMethod, by_groups
 from modelpress.calibrate.block_work import BlockWork
@@ -16,6 +16,7 @@ from modelpress.calibrate.scaling import by_scaled_groups
 from modelpress.calibrate.statistics import InputStatistics
 from modelpress.calibrate.structured_method import prune_structure
 from modelpress.domain.method import Method
+from modelpress.domain.sparsity import Sparsity
 from modelpress.domain.tuning import DEFAULT_DAMPENING
 
 
@@ -34,7 +35,7 @@ def _swept(work: BlockWork, weight: Tensor, statistics: InputStatistics, *, form
         statistics,
         format=format,
         order="natural" if tuning is not None and tuning.act_order is False else "importance",
-        damping=(tuning.dampening if tuning is not None else None) or DEFAULT_DAMPENING,
+        damping=_damping(work),
     )
 
 
@@ -53,9 +54,51 @@ def _by_largest(
     return smoothquant.choose_scales(weight, statistics, strength=strength, fold=fold)
 
 
+def _sparsegpt(work: BlockWork, names: Sequence[str], statistics: InputStatistics) -> None:
+    sparsity = _sparsity(work)
+    for format, members in work.by_format(names):
+        weights = [work.weight(name) for name in members]
+        rows = [len(weight) for weight in weights]
+        rounded = gptq.round_weight(
+            torch.cat(weights), statistics, format=format, damping=_damping(work), sparsity=sparsity, layers=rows
+        )
+        for name, part in zip(members, rounded.split(rows), strict=True):
+            work.finish_rounded(name, part)
+    dense = [name for name in names if name not in work.formats]
+    if dense:
+        weights = [work.weight(name) for name in dense]
+        rows = [len(weight) for weight in weights]
+        pruned = pruning.prune(torch.cat(weights), statistics, sparsity=sparsity, damping=_damping(work), layers=rows)
+        for name, weight in zip(dense, pruned.split(rows), strict=True):
+            work.finish_dense(name, weight)
+
+
+def _wanda(work: BlockWork, names: Sequence[str], statistics: InputStatistics) -> None:
+    for name in names:
+        pruned = pruning.prune_by_wanda(work.weight(name), statistics, sparsity=_sparsity(work))
+        format = work.formats.get(name)
+        if format is None:
+            work.finish_dense(name, pruned)
+        else:
+            # Zeros stay zeros: where zero lies in the middle of the integers, it is one of them.
+            work.finish_rounded(name, format.round_nearest(pruned))
+
+
+def _sparsity(work: BlockWork) -> Sparsity:
+    assert work.recipe.sparsity is not None, work.recipe
+    return work.recipe.sparsity
+
+
+def _damping(work: BlockWork) -> float:
+    tuning = work.recipe.tuning
+    return (tuning.dampening if tuning is not None else None) or DEFAULT_DAMPENING
+
+
 METHODS: Mapping[Method, BlockMethod] = {
     Method.GPTQ: by_groups(_gptq),
     Method.AWQ: by_scaled_groups(_by_loss, _swept),
     Method.SMOOTHQUANT: by_scaled_groups(_by_largest, _swept, norms_alone=True, sizes=True),
+    Method.SPARSEGPT: by_groups(_sparsegpt),
+    Method.WANDA: by_groups(_wanda),
     Method.STRUCTURED: prune_structure,
 }
