@@ -144,7 +144,6 @@ class Engine:
     def _work(self, number: int, block: torch.nn.Module, names: Mapping[str, str]) -> BlockWork:
         planned = {parameter: self._planned_name(name, number) for parameter, name in names.items()}
         steps = {parameter: self._steps[name] for parameter, name in planned.items() if name in self._steps}
-        pruned = self._pruned
         return BlockWork(
             number=number,
             block=block,
