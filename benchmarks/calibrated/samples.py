@@ -19,6 +19,8 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer
 
 from benchmarks.calibrated.texts import LENGTH, SAMPLES, calibration_pieces
+from modelpress.calibrate.samples import load_samples
+from modelpress.domain.calibration import Calibration, CalibrationSource
 
 
 def windows_of(text: str, *, model: Path, length: int, most: int) -> torch.Tensor:
@@ -31,17 +33,29 @@ def windows_of(text: str, *, model: Path, length: int, most: int) -> torch.Tenso
     return whole
 
 
-def write_samples(model: Path, directory: Path, *, count: int = SAMPLES, length: int = LENGTH) -> None:
-    """Both files."""
+def write_samples(model: Path, directory: Path) -> None:
+    """Both files, which say the same."""
     tokenizer = AutoTokenizer.from_pretrained(model)
-    pieces = calibration_pieces(count)
-    rows = [tokenizer(piece)["input_ids"][:length] for piece in pieces]
-    if any(len(row) < length for row in rows):
-        raise SystemExit(f"a sample has fewer than {length} tokens")
+    pieces = calibration_pieces(SAMPLES)
+    rows = [tokenizer(piece)["input_ids"][:LENGTH] for piece in pieces]
+    if any(len(row) < LENGTH for row in rows):
+        raise SystemExit(f"a sample has fewer than {LENGTH} tokens")
     directory.mkdir(parents=True, exist_ok=True)
     save_file({"input_ids": torch.tensor(rows)}, directory / "samples.safetensors")
     lines = (json.dumps({"text": piece}, ensure_ascii=False) + "\n" for piece in pieces)
     (directory / "calibration.jsonl").write_text("".join(lines), encoding="utf-8")
+    _check_same(model, directory)
+
+
+def _check_same(model: Path, directory: Path) -> None:
+    """What modelpress makes of the text is what its peers get."""
+    ours = load_samples(
+        model,
+        Calibration(source=CalibrationSource.OBJECT, num_samples=SAMPLES, max_length=LENGTH),
+        file=directory / "calibration.jsonl",
+    )
+    if {tuple(ids.tolist()) for ids in ours.ids} != {tuple(row.tolist()) for row in read_samples(directory)}:
+        raise SystemExit("modelpress reads other samples out of calibration.jsonl than samples.safetensors has")
 
 
 def read_samples(directory: Path) -> torch.Tensor:

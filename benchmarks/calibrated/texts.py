@@ -18,18 +18,21 @@ _CALIBRATION_SHARE = 0.6
 _ROOT = Path(__file__).resolve().parents[2]
 _CHINESE = Path(__file__).with_name("texts") / "chinese.txt"
 
-#: Characters of one sample, so many that every tokenizer makes more tokens of them than a sample has.
-_PIECE_CHARACTERS = 6000
+#: Characters of one sample: more tokens than a sample has, and not so many that a reader would take fewer lines.
+_PIECE_CHARACTERS = 3500
 
 
 def calibration_pieces(count: int) -> list[str]:
-    """So many pieces of the documentation, evenly spread, each from the beginning of a line."""
+    """So many pieces of the documentation, evenly spread, each from the beginning of a line.
+
+    Without space around them, which programs that read text may take away.
+    """
     text = _documentation(calibration=True)
     if count * _PIECE_CHARACTERS > len(text):
         raise ValueError(f"{count} samples of {_PIECE_CHARACTERS} characters are more than the text's {len(text)}")
     step = (len(text) - _PIECE_CHARACTERS) // max(1, count - 1)
     starts = [text.rfind("\n", 0, step * number) + 1 for number in range(count)]
-    return [text[start : start + _PIECE_CHARACTERS] for start in starts]
+    return [text[start : start + _PIECE_CHARACTERS].strip() for start in starts]
 
 
 def domains() -> dict[str, str]:
