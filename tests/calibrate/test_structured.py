@@ -14,7 +14,7 @@ from modelpress.calibrate.assembly import assemble
 from modelpress.calibrate.decoder import Decoder
 from modelpress.calibrate.engine import Engine
 from modelpress.calibrate.structured import choose_blocks, choose_neurons, cosine_distance, lost, repair
-from modelpress.calibrate.structured_method import DISTANCE, measure_distance, prune_structure
+from modelpress.calibrate.structured_method import measure_distance, prune_structure, staying_blocks
 from modelpress.domain.method import Method, Strategy
 from modelpress.domain.recipe import Recipe
 from modelpress.domain.scheme import known_scheme
@@ -154,8 +154,7 @@ def pruned(source: Path, work: Path, *, ratio: float, scheme: str = "DENSE") -> 
     staying = None
     if structure.kept_blocks < structure.blocks:
         measured = engine(measure_distance).run(folder, work / "distances", told=lambda *_: None, say=lambda _: None)
-        distances = torch.tensor([block["layers"][""][DISTANCE] for block in measured.facts])
-        staying = choose_blocks(distances, structure.blocks - structure.kept_blocks).tolist()
+        staying = staying_blocks(measured.facts, structure, say=lambda _: None)
     finished = engine(prune_structure, structure=structure, staying=staying).run(
         folder, work / "blocks", told=lambda *_: None, say=lambda _: None
     )

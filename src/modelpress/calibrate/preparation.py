@@ -13,19 +13,25 @@ import torch
 from torch import Tensor
 
 from modelpress.calibrate.assembly import Assembly, assemble
+from modelpress.calibrate.block_method import BlockMethod
 from modelpress.calibrate.decoder import Decoder
 from modelpress.calibrate.engine import Engine, Told
 from modelpress.calibrate.methods import METHODS
 from modelpress.calibrate.needs import Needs, Sizes, fits_together, matrix_rate, needs_of
 from modelpress.calibrate.report import calibration_entry, sentences
 from modelpress.calibrate.samples import Samples, batches, load_samples
+from modelpress.calibrate.structured_method import measure_distance, staying_blocks
 from modelpress.calibrate.tensor_bytes import DTYPES
 from modelpress.errors import Unsupported
 from modelpress.tensors.checkpoint import REPORT, Checkpoint
 from modelpress.tensors.document import report_document
 from modelpress.tensors.folder import Folder, LocalFolder
-from modelpress.tensors.plan import Plan
+from modelpress.tensors.plan import Plan, structure_of
+from modelpress.tensors.staging import MEASURED
+from modelpress.tensors.structure import Structure
 
+#: The share of a run that measuring all blocks takes, where some are to go.
+_MEASURING = 0.3
 #: Tokens of a batch: enough for matrix products at full speed, few beside what a block's forward holds of them.
 BATCH_TOKENS = 4096
 
@@ -50,16 +56,36 @@ class Calibration:
         for sentence in self.samples.coverage.sentences():
             say(f"note: {sentence}")
         say(self._expectation())
-        engine = Engine(
+        structure = structure_of(self.checkpoint, self.plan.recipe)
+        staying = None
+        if structure is not None and structure.kept_blocks < structure.blocks:
+            staying = self._staying(structure, folder, staging, told=part_of(told, 0, _MEASURING), say=say)
+            told = part_of(told, _MEASURING, 1)
+        engine = self._engine(METHODS[self.plan.recipe.method], structure=structure, staying=staying)
+        finished = engine.run(folder, staging, told=told, say=say)
+        return assemble(self._told(finished.facts), folder, finished.files)
+
+    def _staying(
+        self, structure: Structure, folder: Folder, staging: Path, *, told: Told, say: Callable[[str], None]
+    ) -> list[int]:
+        """The blocks that stay, by how far each turns the samples' hidden states: one pass more through all of them."""
+        say(f"which {structure.kept_blocks} of {structure.blocks} blocks stay is measured first")
+        measured = self._engine(measure_distance).run(folder, staging / MEASURED, told=told, say=say)
+        return staying_blocks(measured.facts, structure, say=say)
+
+    def _engine(
+        self, method: BlockMethod, *, structure: Structure | None = None, staying: Sequence[int] | None = None
+    ) -> Engine:
+        return Engine(
             self.checkpoint,
             self.plan,
             self.batches,
-            method=METHODS[self.plan.recipe.method],
+            method=method,
             decoder=self.decoder,
             together=self.together,
+            structure=structure,
+            staying=staying,
         )
-        finished = engine.run(folder, staging, told=told, say=say)
-        return assemble(self._told(finished.facts), folder, finished.files)
 
     def _expectation(self) -> str:
         rate = matrix_rate(self.decoder.dtype, self.decoder.device)
@@ -83,6 +109,11 @@ class Calibration:
         documents = tuple(report if document.name == REPORT else document for document in plan.documents)
         grown = sum(len(d.content) for d in documents) - sum(len(d.content) for d in plan.documents)
         return replace(plan, documents=documents, notes=notes, output_bytes=plan.output_bytes + grown)
+
+
+def part_of(told: Told, start: float, end: float) -> Told:
+    """What tells of a part of the run: its progress goes from ``start`` to ``end``."""
+    return lambda share, blocks: told(start + (end - start) * share, blocks if end == 1 else 0)
 
 
 def prepare_calibration(

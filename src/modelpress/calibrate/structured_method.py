@@ -6,7 +6,8 @@ behind it see what the narrower model gives them; what the output gets has neith
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,9 +17,9 @@ from modelpress.calibrate.block_work import BlockWork
 from modelpress.calibrate.decoder import run
 from modelpress.calibrate.lockstep import Batches, Group, pass_together, pass_twice
 from modelpress.calibrate.statistics import InputStatistics
-from modelpress.calibrate.structured import choose_neurons, cosine_distance, lost, repair
+from modelpress.calibrate.structured import choose_blocks, choose_neurons, cosine_distance, lost, repair
 from modelpress.domain.tuning import DEFAULT_DAMPENING
-from modelpress.tensors.structure import UnmadeRows
+from modelpress.tensors.structure import Structure, UnmadeRows
 
 _WEIGHT = ".weight"
 #: What is told of a block whose distance was measured, under the name of no layer.
@@ -69,6 +70,17 @@ def measure_distance(
         tick((number + 1) / len(batches))
     work.tell("", **{DISTANCE: sum(distances) / sum(output[..., 0].numel() for output in outputs)})
     return outputs
+
+
+def staying_blocks(
+    measured: Sequence[Mapping[str, Any]], structure: Structure, *, say: Callable[[str], None]
+) -> list[int]:
+    """The blocks that stay, by what :func:`measure_distance` told of each; which go is said."""
+    distances = torch.tensor([block["layers"][""][DISTANCE] for block in measured], dtype=torch.float64)
+    staying = choose_blocks(distances, structure.blocks - structure.kept_blocks).tolist()
+    gone = [number for number in range(structure.blocks) if number not in staying]
+    say(f"blocks that turn hidden states least go: {', '.join(map(str, gone))}")
+    return [int(number) for number in staying]
 
 
 def _narrow(work: BlockWork, name: str, statistics: InputStatistics) -> None:

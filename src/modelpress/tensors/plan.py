@@ -23,6 +23,7 @@ from modelpress.tensors.server_note import block_notes, split_notes
 from modelpress.tensors.shard import PlannedShard
 from modelpress.tensors.sparsity_note import sparsity_notes
 from modelpress.tensors.spec import TensorSpec, printable
+from modelpress.tensors.structure import Structure, narrowed, plan_structure
 from modelpress.tensors.target import Part, module_of
 from modelpress.tensors.treatment import Treatment
 
@@ -72,7 +73,8 @@ def make_plan(checkpoint: Checkpoint, recipe: Recipe) -> Plan:
     """
     if checkpoint.already_compressed is not None:
         raise AlreadyCompressed(checkpoint.already_compressed, hint="compress the original, unquantized model instead")
-    checkpoint = as_planned(checkpoint, recipe)
+    structure = structure_of(checkpoint, recipe)
+    checkpoint = checkpoint if structure is None else narrowed(checkpoint, structure)
     made = _gguf(checkpoint, recipe) if recipe.scheme.output_format == "gguf" else _directory(checkpoint, recipe)
     notes = tuple(map(printable, (*checkpoint.notes, *made.notes)))
     output = made.output
@@ -96,14 +98,12 @@ def make_plan(checkpoint: Checkpoint, recipe: Recipe) -> Plan:
     )
 
 
-def as_planned(checkpoint: Checkpoint, recipe: Recipe) -> Checkpoint:
-    """The checkpoint that a recipe's plan is of: by structured pruning one of fewer neurons and blocks."""
-    if recipe.method is not Method.STRUCTURED:
-        return checkpoint
-    # Here, so that a process that prunes nothing so does without it.
-    from modelpress.tensors.structure import narrowed, plan_structure
+def structure_of(checkpoint: Checkpoint, recipe: Recipe) -> Structure | None:
+    """What structured pruning leaves of a checkpoint's neurons and blocks; None for other methods.
 
-    return narrowed(checkpoint, plan_structure(checkpoint, recipe))
+    Raises: Unsupported if so much cannot go.
+    """
+    return plan_structure(checkpoint, recipe) if recipe.method is Method.STRUCTURED else None
 
 
 def _server_notes(decision: Decision) -> Iterator[str]:

@@ -17,6 +17,8 @@ from modelpress.tensors.writer import disk_errors, remove_partials, write_file
 MANIFEST = ".modelpress-manifest.json"
 #: A directory of blocks that are calibrated already, until they are in the output.
 CALIBRATED = ".calibrated"
+#: A directory of what was measured before the first of them.
+MEASURED = ".measured"
 
 _LARGEST_MANIFEST_BYTES = 10_000
 
@@ -68,7 +70,8 @@ def seal(directory: Path) -> None:
 
     May be repeated.
     """
-    shutil.rmtree(directory / CALIBRATED, ignore_errors=True)
+    for name in (CALIBRATED, MEASURED):
+        shutil.rmtree(directory / name, ignore_errors=True)
     (directory / MANIFEST).unlink(missing_ok=True)
     remove_partials(directory)
 

@@ -46,6 +46,8 @@ _BLOCKS = "num_hidden_layers"
 _ALIKE = frozenset(
     ("llama", "mistral", "mixtral", "qwen2", "qwen2_moe", "qwen3", "qwen3_moe", "phi3", "gemma", "granite", "olmo2")
 )
+#: Tensors that some checkpoints keep and that follow from the config: no block brings them along.
+_FOLLOWING = ".rotary_emb.inv_freq"
 _NAME = re.compile(r"(?P<stem>(?:.+\.)?layers)\.(?P<block>\d+)\.(?P<rest>.+)")
 
 
@@ -278,7 +280,7 @@ def _narrowed_tensors(tensors: Iterable[SourceTensor], structure: Structure) -> 
         place = structure.place(tensor.spec.name)
         if place is None:
             yield tensor
-        elif place.block < structure.kept_blocks:
+        elif place.block < structure.kept_blocks and not tensor.spec.name.endswith(_FOLLOWING):
             shape = structure.narrowed(place, tensor.spec.shape)
             if shape == tensor.spec.shape and structure.kept_blocks == structure.blocks:
                 yield tensor
