@@ -16,6 +16,8 @@ from modelpress.api import sdk_error, status
 from modelpress.api.action import Action
 from modelpress.api.actions import ACTIONS, V1_ROUTES
 from modelpress.cli.main import app
+from modelpress.domain.method import Strategy
+from modelpress.domain.method_fact import METHODS, MethodFact
 from modelpress.domain.policy import SHORT_NAMES
 from modelpress.domain.scheme import SCHEMES
 from modelpress.domain.scheme_fact import FACTS, Loading, SchemeFact
@@ -122,7 +124,9 @@ def api_page() -> str:
             f"| `{scheme.name}` | {also} | `{scheme.quant_conf}` | {scheme.weight_bits} | {scheme.activation_bits} "
             f"| {scales} |"
         )
-    lines += ["", "## Actions", ""]
+    lines += ["", "## Methods", ""]
+    lines += ["| `config.method` | strategy | looks at calibration text | makes | fields of `config.tuning` |"]
+    lines += ["|---|---|---|---|---|", *map(_method, METHODS), "", *_AUTO, "", "## Actions", ""]
     for action in ACTIONS.values():
         lines += _action(f"{action.name}", action)
     lines += ["## Routes of the old API", "", "What `qianfan.model.Model` of the Python SDK calls besides. A success"]
@@ -130,6 +134,28 @@ def api_page() -> str:
     for path, action in V1_ROUTES.items():
         lines += _action(f"POST {path}", action)
     return "\n".join(lines)
+
+
+_AUTO = (
+    "`auto`, the usual one, is `gptq` where calibration is asked for and the scheme is one of integers in safetensors",
+    "files, else `rtn`; with strategy `Sparsity` it is `sparsegpt` where calibration is asked for, else `magnitude`.",
+    "Answers tell the method that was meant. See [options](options.md#methods).",
+)
+
+
+def _method(fact: MethodFact) -> str:
+    names = {scheme.name for scheme in fact.schemes}
+    offered = {scheme.name for scheme in SCHEMES}
+    whole = {scheme.name for scheme in SCHEMES if scheme.whole_numbers}
+    makes = {
+        frozenset(offered): "every scheme",
+        frozenset(whole): "schemes of integers in safetensors files",
+    }.get(frozenset(names), ", ".join(f"`{name}`" for name in sorted(names)))
+    if fact.method.strategy is Strategy.SPARSITY:
+        makes = "weights as they are, or any scheme in safetensors files"
+    options = ", ".join(f"`{name}`" for name in fact.options)
+    needs = "yes" if fact.method.calibrated else "no"
+    return f"| `{fact.method.value}` | {fact.method.strategy.value} | {needs} | {makes} | {options} |"
 
 
 def _action(title: str, action: Action) -> list[str]:

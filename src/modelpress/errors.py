@@ -13,7 +13,7 @@
     ├── TaskError               why a task failed; ``reason`` is the class shown in failedReason
     │   ├── BadSource           the checkpoint cannot be read as one (AlreadyCompressed: it was quantized before)
     │   ├── Unsupported         it can be read, but not compressed as asked
-    │   ├── BadCalibration      the calibration data cannot be read as text
+    │   ├── BadCalibration      the calibration data is gone, or cannot be read as text
     │   ├── TargetTaken         something else lies where an export was to appear
     │   ├── DiskFull, OutOfMemory, QualityGate, WorkerLost, InternalFailure
     ├── LeaseLost               another worker holds the task now
@@ -224,8 +224,8 @@ class NoSuchObject(NotFound):
 
     code = "NoSuchObject"
 
-    def __init__(self, *, bucket: str, path: str) -> None:
-        super().__init__(f"bucket {bucket!r} has no model directory {path!r}")
+    def __init__(self, *, bucket: str, path: str, wanted: str = "model directory") -> None:
+        super().__init__(f"bucket {bucket!r} has no {wanted} {path!r}")
 
 
 class NoSuchAccessKey(NotFound):
@@ -405,7 +405,7 @@ class Unsupported(TaskError):
 
 
 class BadCalibration(TaskError):
-    """The calibration data is no text of a known form; the message names the file and the line."""
+    """The calibration data is gone, or no text of a known form; then the message names the file and the line."""
 
     reason = "BadCalibration"
 

@@ -47,7 +47,7 @@ class ExpectedTask:
 
     def item(self) -> dict[str, Any]:
         """What must be in a list and in the detail, whatever else is there."""
-        config = {"strategy": "Quantization", "weight": self.scheme, "quantConf": self.quant_conf}
+        config = {"strategy": "Quantization", "weight": self.scheme, "quantConf": self.quant_conf, "method": "rtn"}
         told: dict[str, Any] = {
             "id": self.id,
             "name": self.name,

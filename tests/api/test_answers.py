@@ -53,7 +53,7 @@ def test_a_waiting_task_has_a_place_in_the_queue_and_neither_a_model_nor_an_end(
     assert task_id.startswith("amva-")
     assert (item["name"], item["description"], item["sourceModelId"]) == ("task", "why", model_id)
     assert (item["status"], item["progress"], detail["modelSetId"]) == ("creating", 0, set_id)
-    assert item["config"] == {"strategy": "Quantization", "weight": "W8A16C16", "quantConf": "wint8"}
+    assert item["config"] == {"strategy": "Quantization", "weight": "W8A16C16", "quantConf": "wint8", "method": "rtn"}
     assert is_a_time(item["createTime"], account)
     (event,) = detail["events"]
     assert set(event) == {"time", "status", "attempt", "message"}
@@ -177,6 +177,7 @@ def test_schemes_are_taken_by_any_name_and_answered_by_their_own(account: Accoun
                 "strategy": "Quantization",
                 "weight": canonical,
                 "quantConf": QUANT_CONF[canonical],
+                "method": "rtn",
             }
 
 

@@ -12,6 +12,7 @@ from msgspec.inspect import (
     BoolType,
     CustomType,
     Field,
+    FloatType,
     Metadata,
     NoneType,
     StrType,
@@ -48,6 +49,18 @@ BODIES: dict[str, dict[str, Any]] = {
             "targets": ["*"],
             "ignore": ["layers.0.*"],
             "overrides": [{"targets": ["down_proj"], "weight": "W4A16C16", "groupSize": "channel", "symmetric": True}],
+            "method": "gptq",
+            "sparsityRatio": 0.5,
+            "sparsityPattern": "2:4",
+            "calibration": {
+                "source": "object",
+                "bucket": "local",
+                "objectPath": "calibration.jsonl",
+                "numSamples": 16,
+                "maxLength": 64,
+                "textField": "text",
+            },
+            "tuning": {"actOrder": True, "dampening": 0.1, "smoothingStrength": 0.5, "iterations": 10},
         },
     },
     "DescribeModelCompTask": {"modelCompTaskId": "amva-x"},
@@ -140,13 +153,19 @@ FIELDS = [
 ]
 
 
-def changed(target: str, place: Path, *value: Any) -> bytes:
-    """The full body with another value at a place, or without the field."""
+#: What says something else than the rest of the full body of CreateModelCompTask.
+CONTRADICTING = ("sparsityRatio", "sparsityPattern", "tuning")
+
+
+def changed(target: str, place: Path, *value: Any, sound: bool = False) -> bytes:
+    """The full body with another value at a place, or without the field; all else is in order where it is ``sound``."""
     body = copy.deepcopy(BODIES[FORMS[target].name])
+    for name in CONTRADICTING if sound and "config" in body else ():
+        del body["config"][name]
     inner = body
     for name in place[:-1]:
-        inner = inner[name]
-    del inner[place[-1]]
+        inner = inner.setdefault(name, {})
+    inner.pop(place[-1], None)
     if value:
         inner[place[-1]] = value[0]
     return json.dumps(body).encode()
@@ -155,7 +174,9 @@ def changed(target: str, place: Path, *value: Any) -> bytes:
 @pytest.mark.parametrize("target", FORMS)
 def test_the_full_bodies_are_full(target: str) -> None:
     for place, _, _ in fields_of(type_info(FORMS[target].request)):
-        changed(target, place)
+        inner = BODIES[FORMS[target].name]
+        for name in place:
+            inner = inner[name]
 
 
 @pytest.mark.parametrize(("target", "place", "field", "kind"), FIELDS)
@@ -176,6 +197,8 @@ def test_a_field_that_is_left_out_or_null_is_named_where_it_is_required(
 def test_a_field_of_another_type_is_named(account: Account, target: str, place: Path, field: Field, kind: Type) -> None:
     wrong: dict[str, Any] = {"str": "text", "bool": True, "int": 5, "float": 0.5, "list": [[]], "dict": {"a": {}}}
     del wrong[_AS_JSON.get(kind.cls if isinstance(kind, CustomType) else type(kind), "float")]
+    if isinstance(kind, FloatType):
+        del wrong["int"]  # a whole number is a number too
     if isinstance(kind, StructType) and not any(inner.required for inner in kind.fields):
         del wrong["dict"]
     for value in wrong.values():
@@ -201,7 +224,6 @@ def test_a_text_that_is_too_long_is_named_and_not_quoted(
         ("CreateModelCompTask", "description", "x" * 1001),
         ("CreateModelCompTask", "sourceModelId", ""),
         ("CreateModelCompTask", "config.strategy", "Distillation"),
-        ("CreateModelCompTask", "config.strategy", "Sparsity"),
         ("CreateModelCompTask", "config.strategy", ""),
         ("CreateModelCompTask", "config.weight", "W9A16"),
         ("CreateModelCompTask", "config.quantConf", "wint4"),
@@ -221,6 +243,24 @@ def test_a_text_that_is_too_long_is_named_and_not_quoted(
         ("CreateModelCompTask", "config.overrides", [{"targets": ["a"]}]),
         ("CreateModelCompTask", "config.overrides", [{"targets": ["a"], "weight": "W9A16"}]),
         ("CreateModelCompTask", "config.overrides", [{"targets": ["a"], "groupSize": True}]),
+        ("CreateModelCompTask", "config.method", "best"),
+        ("CreateModelCompTask", "config.method", "wanda"),
+        ("CreateModelCompTask", "config.sparsityRatio", 0.5),
+        ("CreateModelCompTask", "config.sparsityPattern", "2:4"),
+        ("CreateModelCompTask", "config.calibration.source", "web"),
+        ("CreateModelCompTask", "config.calibration.source", "self"),
+        ("CreateModelCompTask", "config.calibration.bucket", ""),
+        ("CreateModelCompTask", "config.calibration.objectPath", ""),
+        ("CreateModelCompTask", "config.calibration.objectPath", "x" * 1025),
+        ("CreateModelCompTask", "config.calibration.numSamples", 0),
+        ("CreateModelCompTask", "config.calibration.numSamples", 10**30),
+        ("CreateModelCompTask", "config.calibration.numSamples", 1.5),
+        ("CreateModelCompTask", "config.calibration.maxLength", 15),
+        ("CreateModelCompTask", "config.calibration.textField", "x" * 65),
+        ("CreateModelCompTask", "config.tuning.dampening", 0),
+        ("CreateModelCompTask", "config.tuning.dampening", 1e300),
+        ("CreateModelCompTask", "config.tuning.smoothingStrength", 0.5),
+        ("CreateModelCompTask", "config.tuning.iterations", 10**30),
         ("CreateModelCompTask", "name", "  \u3000"),
         ("CreateModelCompTask", "name", "a\nb"),
         ("CreateModelCompTask", "name", "a\x1b[31m"),
@@ -259,7 +299,8 @@ def test_a_text_that_is_too_long_is_named_and_not_quoted(
 )
 def test_a_value_that_is_not_allowed_is_named(account: Account, action: str, place: str, value: Any) -> None:
     reply = account.send(
-        f"/v2/model?Action={action}", changed(f"/v2/model?Action={action}", tuple(place.split(".")), value)
+        f"/v2/model?Action={action}",
+        changed(f"/v2/model?Action={action}", tuple(place.split(".")), value, sound=True),
     )
     assert f"param[{place}" in reply.refusal("InappropriateJSON")
 

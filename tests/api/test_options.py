@@ -36,7 +36,7 @@ RESPELT = {
         {"targets": ["o_proj"], "weight": "none"},
     ],
 }
-TOLD = {"quantConf": "wint4"} | CONFIG
+TOLD = {"quantConf": "wint4", "method": "rtn"} | CONFIG
 
 
 def layered(account: Account) -> tuple[str, str]:
@@ -58,7 +58,7 @@ def test_what_is_usual_is_not_told(account: Account) -> None:
     usual = {"strategy": "Quantization", "weight": "W8A16", "groupSize": "Channel", "symmetric": True, "targets": []}
     task_id = account.make_task(*layered(account), config=usual | {"scaleSearch": "max", "outputFormat": ""})
     config = account.call("DescribeModelCompTask", {"modelCompTaskId": task_id})["config"]
-    assert config == {"strategy": "Quantization", "weight": "W8A16C16", "quantConf": "wint8"}
+    assert config == {"strategy": "Quantization", "weight": "W8A16C16", "quantConf": "wint8", "method": "rtn"}
 
 
 def test_a_token_knows_the_same_options_again_however_they_are_written_and_others_as_others(account: Account) -> None:

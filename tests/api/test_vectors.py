@@ -65,7 +65,7 @@ def expected(vector: dict[str, Any]) -> str | None:
     if action == "DescribeModelCompTasks":
         return "InvalidMarker" if body.get("marker") else None
     if action == "CreateModelCompTask":
-        return "InappropriateJSON" if body["config"]["strategy"] == "Sparsity" else "NoSuchModel"
+        return "NoSuchModel"
     return {
         "CreateCustomModelSet": None,
         "DescribeSystemModelSets": None,

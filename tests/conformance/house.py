@@ -8,6 +8,7 @@ from pathlib import Path
 
 from modelpress.domain.model import Location, ModelSet, ModelVersion
 from modelpress.domain.policy import Caller, Policy
+from modelpress.domain.recipe import Recipe
 from modelpress.domain.task import Task, TaskStatus
 from modelpress.service.models import ImportRequest
 from modelpress.service.services import Services
@@ -47,14 +48,14 @@ class House:
         """The bucket of what we make."""
         return self.settings.data / "outputs"
 
-    def task(self) -> Task:
+    def task(self, recipe: Recipe = RECIPE) -> Task:
         """A new task."""
         request = TaskRequest(
             name="task",
             description="",
             source_model_id=self.source.id,
             model_set_id=self.model_set.id,
-            recipe=RECIPE,
+            recipe=recipe,
         )
         return self.services.tasks.create(self.caller, request)
 

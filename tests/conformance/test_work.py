@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
+from modelpress.domain.calibration import CalibrationWish
+from modelpress.domain.method import Method, Strategy
 from modelpress.domain.model import SourceType
+from modelpress.domain.recipe import recipe_from_json
+from modelpress.domain.scheme import DENSE
+from modelpress.domain.sparsity import Sparsity
 from modelpress.domain.task import Task, TaskStatus
+from modelpress.domain.wish import Wish, make_recipe
 from modelpress.errors import LeaseLost
 from modelpress.service import work
 from modelpress.service.work import Assignment
@@ -421,3 +427,47 @@ def test_files_that_could_not_be_removed_are_tried_again(house: House, monkeypat
 
 def test_a_worker_without_tasks_gets_none(house: House) -> None:
     assert house.services.work.claim("worker") is None
+
+
+# --- calibration ---------------------------------------------------------------------------------------------
+
+
+def _calibrated(house: House) -> tuple[Task, Path]:
+    """A task that is calibrated with a file of the bucket ``local``."""
+    path = house.settings.data / "local" / "text.jsonl"
+    path.write_text('{"text": "hello"}')
+    named = CalibrationWish(bucket="local", object_path="text.jsonl")
+    recipe = make_recipe(Wish(strategy="Quantization", weight="W8A16C16", calibration=named))
+    return house.task(recipe), path
+
+
+def test_the_process_of_an_attempt_gets_the_file_that_its_task_is_calibrated_with(house: House) -> None:
+    task, path = _calibrated(house)
+    assignment = house.claim()
+    assert assignment.task.id == task.id
+    assert assignment.label == "W8A16C16 (gptq)"
+    assert assignment.program.spec["calibration_path"] == str(path.resolve())
+    house.services.work.release(assignment.task, why="", forgive=True)
+    assert recipe_from_json(assignment.program.spec["recipe"]) == task.recipe
+
+
+def test_a_task_whose_calibration_text_is_gone_fails_and_says_so(house: House) -> None:
+    task, path = _calibrated(house)
+    path.unlink()
+    assert house.services.work.claim("worker") is None
+    ended = house.services.tasks.get(house.caller, task.id)
+    assert ended.status is S.FAILED
+    assert ended.reason == "BadCalibration: its file is not there any more: bucket 'local' has no file 'text.jsonl'"
+
+
+def test_what_was_pruned_alone_may_be_compressed_again(house: House) -> None:
+    task = house.task()
+    assignment = house.finished()
+    pruned = replace(
+        task.recipe, strategy=Strategy.SPARSITY, scheme=DENSE, method=Method.MAGNITUDE, sparsity=Sparsity()
+    )
+    held = replace(assignment, task=replace(assignment.task, recipe=pruned))
+    assert house.services.work.publish(held, STATISTICS)
+    made = house.services.models.get_version(house.caller, task.output_model_id)
+    assert made.unsupported_reason is None
+    assert "compressed to 50 % sparse (magnitude) by" in made.description

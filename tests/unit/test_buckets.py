@@ -150,3 +150,25 @@ def test_removing_what_is_not_there_is_nothing(buckets: Buckets) -> None:
     buckets.remove_staging("amva-1")
     buckets.remove_output(buckets.output_location(account_id=OURS, model_id="amv-1"))
     assert buckets.staged_tasks() == []
+
+
+@pytest.mark.parametrize(
+    ("path", "refusal"),
+    [
+        ("group/model", NoSuchObject),
+        ("none", NoSuchObject),
+        ("leads/out", NoSuchObject),
+        ("x" * 5000, NoSuchObject),
+        ("../data/local/file", InvalidRequest),
+    ],
+)
+def test_a_file_is_found_as_a_model_is_and_a_directory_is_none(
+    buckets: Buckets, data: Path, path: str, refusal: type[Exception]
+) -> None:
+    (data / "local" / "leads").symlink_to("../../outside")
+    (data.parent / "outside" / "out").write_text("outside")
+    found = buckets.find_file(Location(bucket="local", path="/file"), account_id=OURS, field="f")
+    assert found == (data / "local" / "file").resolve()
+    with pytest.raises(refusal) as caught:
+        buckets.find_file(Location(bucket="local", path=path), account_id=OURS, field="f")
+    assert getattr(caught.value, "field", "f") == "f"

@@ -78,10 +78,10 @@ def test_a_calibrated_method_has_the_built_in_text_where_none_is_named(method: M
 
 def test_what_a_recipe_makes_is_told_in_words() -> None:
     assert quantized().title == "W4A16C16"
-    assert quantized(method="gptq").title == "W4A16C16 by gptq"
-    assert pruned().title == "50 % sparse by magnitude"
+    assert quantized(method="gptq").title == "W4A16C16 (gptq)"
+    assert pruned().title == "50 % sparse (magnitude)"
     assert pruned(method="wanda", sparsity_pattern="2:4", weight="W4A16").title == (
-        "50 % (2:4) sparse by wanda, W4A16C16"
+        "50 % sparse in 2:4 (wanda), W4A16C16"
     )
     assert DEFAULT.title == "128 samples of at most 512 tokens of the built-in text"
     assert Calibration(source=CalibrationSource.OBJECT, bucket="b", object_path="c.jsonl").title.endswith("b/c.jsonl")

@@ -1,4 +1,4 @@
-"""The action that tells of the schemes (ours), and its forms."""
+"""The action that tells of the schemes and the methods (ours), and its forms."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from modelpress.api import wire
 from modelpress.api.action import Action
 from modelpress.api.result import Result
 from modelpress.domain.method import Strategy
+from modelpress.domain.method_fact import METHODS, MethodFact
 from modelpress.domain.policy import Caller
 from modelpress.domain.scheme_fact import FACTS, MEASURED_ON, SchemeFact
 from modelpress.service.services import Services
@@ -43,15 +44,38 @@ class SchemeResult(Result, frozen=True, kw_only=True):
     runtimes: tuple[RuntimeResult, ...]
 
 
+class MethodResult(Result, frozen=True, kw_only=True, omit_defaults=False):
+    """One method; ``tuning`` has the fields of ``config.tuning`` that are for it, ``weights`` the schemes it makes."""
+
+    method: str
+    strategy: str
+    summary: str
+    is_calibrated: bool
+    tuning: tuple[str, ...]
+    weights: tuple[str, ...]
+
+
 class SchemeList(Result, frozen=True, kw_only=True):
     """DescribeModelCompSchemes."""
 
     schemes: tuple[SchemeResult, ...]
+    methods: tuple[MethodResult, ...]
 
 
 def scheme_list() -> SchemeList:
-    """All schemes."""
-    return SchemeList(schemes=tuple(map(_scheme_result, FACTS)))
+    """All schemes, and all methods."""
+    return SchemeList(schemes=tuple(map(_scheme_result, FACTS)), methods=tuple(map(_method_result, METHODS)))
+
+
+def _method_result(fact: MethodFact) -> MethodResult:
+    return MethodResult(
+        method=fact.method.value,
+        strategy=fact.method.strategy.value,
+        summary=fact.summary,
+        is_calibrated=fact.method.calibrated,
+        tuning=fact.options,
+        weights=tuple(scheme.name for scheme in fact.schemes),
+    )
 
 
 def _scheme_result(fact: SchemeFact) -> SchemeResult:

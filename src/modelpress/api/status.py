@@ -75,7 +75,7 @@ ROWS: dict[type[errors.ServiceError], ErrorRow] = dict(
         _row(errors.NoSuchModel, 404, 2, "no model version of this account has the id"),
         _row(errors.NoSuchModelSet, 404, 3, "no model set of this account has the id or name"),
         _row(errors.NoSuchBucket, 404, 4, "no bucket of this name is open to the account"),
-        _row(errors.NoSuchObject, 404, 5, "the bucket has no directory at this path"),
+        _row(errors.NoSuchObject, 404, 5, "the bucket has no model directory, or no calibration file, at this path"),
         _row(errors.TaskStatusConflict, 409, 1, "the task's status does not allow this"),
         _row(errors.ModelInUse, 409, 2, "a task that is not final reads or fills the model"),
         _row(errors.NameConflict, 409, 3, "the account has a model set of this name"),

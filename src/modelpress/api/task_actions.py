@@ -8,7 +8,7 @@ from functools import lru_cache
 from modelpress.api import task_result as result
 from modelpress.api import wire
 from modelpress.api.action import Action, page_request
-from modelpress.domain.method import Strategy, find_strategy
+from modelpress.domain.calibration import CalibrationWish
 from modelpress.domain.policy import Caller
 from modelpress.domain.task import TaskStatus
 from modelpress.domain.task_filter import (
@@ -21,8 +21,9 @@ from modelpress.domain.task_filter import (
     make_strategy,
     make_tags,
 )
+from modelpress.domain.tuning import Tuning
 from modelpress.domain.wish import OverrideWish, Wish, make_recipe
-from modelpress.errors import InvalidRequest, NoSuchModel
+from modelpress.errors import NoSuchModel
 from modelpress.service.services import Services
 from modelpress.service.tasks import TaskRequest
 
@@ -33,8 +34,6 @@ _DEFAULT_LINES = 100
 
 
 def _create_task(services: Services, caller: Caller, request: wire.CreateTask) -> str:
-    if find_strategy(request.config.strategy) is Strategy.SPARSITY:
-        raise InvalidRequest("config.strategy", "Sparsity is not offered by this version; it offers Quantization")
     recipe = make_recipe(_wish(request.config))
     task = services.tasks.create(
         caller,
@@ -71,6 +70,31 @@ def _wish(config: wire.Config) -> Wish:
             )
             for override in config.overrides or ()
         ],
+        method=config.method,
+        sparsity_ratio=config.sparsity_ratio,
+        sparsity_pattern=config.sparsity_pattern,
+        calibration=_calibration(config.calibration) if config.calibration else None,
+        tuning=_tuning(config.tuning) if config.tuning else None,
+    )
+
+
+def _calibration(form: wire.CalibrationForm) -> CalibrationWish:
+    return CalibrationWish(
+        source=form.source,
+        bucket=form.bucket,
+        object_path=form.object_path,
+        num_samples=form.num_samples,
+        max_length=form.max_length,
+        text_field=form.text_field,
+    )
+
+
+def _tuning(form: wire.TuningForm) -> Tuning:
+    return Tuning(
+        act_order=form.act_order,
+        dampening=form.dampening,
+        smoothing_strength=form.smoothing_strength,
+        iterations=form.iterations,
     )
 
 

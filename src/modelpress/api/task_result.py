@@ -9,6 +9,7 @@ from functools import lru_cache
 from msgspec import UNSET, UnsetType, structs
 
 from modelpress.api.result import PageInfo, Result, page_info, second_text, time_text
+from modelpress.domain.calibration import Calibration
 from modelpress.domain.model import ModelVersion
 from modelpress.domain.page import Page, PageRequest
 from modelpress.domain.recipe import Override, recipe_from_json
@@ -32,15 +33,41 @@ class OverrideResult(Result, frozen=True, kw_only=True):
     symmetric: bool | UnsetType = UNSET
 
 
+class CalibrationResult(Result, frozen=True, kw_only=True):
+    """Which calibration text, and how much of it (ours)."""
+
+    source: str
+    bucket: str | UnsetType = UNSET
+    object_path: str | UnsetType = UNSET
+    num_samples: int
+    max_length: int
+    text_field: str | UnsetType = UNSET
+
+
+class TuningResult(Result, frozen=True, kw_only=True):
+    """The numbers of a method that are not its usual ones (ours)."""
+
+    act_order: bool | UnsetType = UNSET
+    dampening: float | UnsetType = UNSET
+    smoothing_strength: float | UnsetType = UNSET
+    iterations: int | UnsetType = UNSET
+
+
 class ConfigResult(Result, frozen=True, kw_only=True):
     """A recipe in the wire's words: both names of the scheme, since documents and samples differ.
 
-    The rest is ours, and there only where the request asked for something else than what is usual.
+    The rest is ours and, the method apart, there only where the request asked for something else than what is usual.
     """
 
     strategy: str
-    weight: str
-    quant_conf: str
+    #: Both absent where weights are pruned and not quantized.
+    weight: str | UnsetType = UNSET
+    quant_conf: str | UnsetType = UNSET
+    method: str
+    sparsity_ratio: float | UnsetType = UNSET
+    sparsity_pattern: str | UnsetType = UNSET
+    calibration: CalibrationResult | UnsetType = UNSET
+    tuning: TuningResult | UnsetType = UNSET
     output_format: str | UnsetType = UNSET
     group_size: int | str | UnsetType = UNSET
     symmetric: bool | UnsetType = UNSET
@@ -136,11 +163,16 @@ def task_log(page: LogPage) -> TaskLog:
 @lru_cache(_REMEMBERED)
 def _config(stored: str) -> ConfigResult:
     recipe = recipe_from_json(json.loads(stored))
-    scheme = recipe.scheme
+    scheme, sparsity = recipe.scheme, recipe.sparsity
     return ConfigResult(
         strategy=recipe.strategy.value,
-        weight=scheme.name,
-        quant_conf=scheme.quant_conf,
+        weight=scheme.name if recipe.quantizes else UNSET,
+        quant_conf=scheme.quant_conf if recipe.quantizes else UNSET,
+        method=recipe.method.value,
+        sparsity_ratio=UNSET if sparsity is None else sparsity.ratio,
+        sparsity_pattern=UNSET if sparsity is None or sparsity.pattern == "unstructured" else sparsity.pattern,
+        calibration=UNSET if recipe.calibration is None else _calibration(recipe.calibration),
+        tuning=UNSET if recipe.tuning is None else TuningResult(**recipe.tuning.as_json()),
         output_format=UNSET if scheme.output_format == "compressed-tensors" else scheme.output_format,
         group_size=UNSET if recipe.group_size is None else recipe.group_size,
         symmetric=UNSET if recipe.symmetric is None else recipe.symmetric,
@@ -148,6 +180,17 @@ def _config(stored: str) -> ConfigResult:
         targets=recipe.targets or UNSET,
         ignore=recipe.ignore or UNSET,
         overrides=tuple(_override(override, recipe.scheme) for override in recipe.overrides) or UNSET,
+    )
+
+
+def _calibration(calibration: Calibration) -> CalibrationResult:
+    return CalibrationResult(
+        source=calibration.source.value,
+        bucket=calibration.bucket or UNSET,
+        object_path=calibration.object_path or UNSET,
+        num_samples=calibration.num_samples,
+        max_length=calibration.max_length,
+        text_field=calibration.text_field or UNSET,
     )
 
 

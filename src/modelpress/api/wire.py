@@ -154,11 +154,50 @@ class OverrideForm(Request, frozen=True, kw_only=True):
     symmetric: Annotated[bool | None, Meta(description="as config.symmetric")] = None
 
 
+class CalibrationForm(Request, frozen=True, kw_only=True):
+    """The text that a method looks at (ours)."""
+
+    source: Annotated[
+        Word | None,
+        Meta(description="default: what modelpress brings along; self: the model writes it; object where one is named"),
+    ] = None
+    bucket: Annotated[Word | None, Meta(description="name of a bucket, for an object")] = None
+    object_path: Annotated[
+        Annotated[str, Meta(max_length=1024)] | None,
+        Meta(description="a file below its root: JSON lines or plain text, at most 1 GiB"),
+    ] = None
+    num_samples: Annotated[Whole | None, Meta(description="1 to 65,536 samples; 128 where absent")] = None
+    max_length: Annotated[
+        Whole | None, Meta(description="16 to 131,072 tokens, of a sample at most; 512 where absent")
+    ] = None
+    text_field: Annotated[
+        Word | None, Meta(description="field of each JSON line; text or messages, found by itself, where absent")
+    ] = None
+
+
+class TuningForm(Request, frozen=True, kw_only=True):
+    """The numbers that a method works with (ours); each is for some methods."""
+
+    act_order: Annotated[
+        bool | None, Meta(description="gptq, smoothquant: whether the columns of the largest inputs are rounded first")
+    ] = None
+    dampening: Annotated[
+        float | None,
+        Meta(description="gptq, smoothquant, sparsegpt, structured: above 0, at most 1; 0.01 where absent"),
+    ] = None
+    smoothing_strength: Annotated[
+        float | None, Meta(description="smoothquant: 0 to 1, how much goes from activations into weights")
+    ] = None
+    iterations: Annotated[Whole | None, Meta(description="learned: 1 to 10,000 steps for each block")] = None
+
+
 class Config(Request, frozen=True, kw_only=True):
     """The ``config`` of a task; what lies below quantConf is ours."""
 
-    strategy: Annotated[Word, Meta(description="Quantization")]
-    weight: Annotated[Word | None, Meta(description="the scheme, see above")] = None
+    strategy: Annotated[Word, Meta(description="Quantization or Sparsity")]
+    weight: Annotated[
+        Word | None, Meta(description="the scheme, see above; may be left out when the strategy is Sparsity")
+    ] = None
     quant_conf: Annotated[Word | None, Meta(description="the scheme by its older name, instead of weight")] = None
     output_format: Annotated[
         Word | None, Meta(description="safetensors, or gguf for llama.cpp; what the scheme needs where absent")
@@ -175,6 +214,17 @@ class Config(Request, frozen=True, kw_only=True):
     ] = None
     ignore: Annotated[Patterns | None, Meta(description="patterns of modules that stay as they are")] = None
     overrides: Annotated[tuple[OverrideForm, ...] | None, Meta(description="what holds instead for some modules")] = (
+        None
+    )
+    method: Annotated[Word | None, Meta(description="how the numbers are chosen, see above; auto where absent")] = None
+    sparsity_ratio: Annotated[
+        float | None, Meta(description="Sparsity: 0 to 0.9, how much is taken away; 0.5 where absent")
+    ] = None
+    sparsity_pattern: Annotated[Word | None, Meta(description="Sparsity: unstructured where absent, or 2:4")] = None
+    calibration: Annotated[
+        CalibrationForm | None, Meta(description="the text that a method looks at; an empty object is the usual one")
+    ] = None
+    tuning: Annotated[TuningForm | None, Meta(description="numbers that a method works with; usual where absent")] = (
         None
     )
 

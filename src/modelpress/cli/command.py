@@ -18,6 +18,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "worker": ("server", "worker"),
         "demo": ("demo", "demo"),
         "schemes": ("scheme", "schemes"),
+        "methods": ("method", "methods"),
         "conformance": ("conformance", "conformance"),
         "model": ("model", "app"),
         "task": ("task", "app"),

@@ -11,6 +11,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,7 +20,10 @@ import typer
 from modelpress.cli import option
 from modelpress.cli.output import print_facts, print_json, say, size_text
 from modelpress.cli.progress import Bars
-from modelpress.cli.wish import read_wish, wished_recipe
+from modelpress.cli.recipe import method_facts, recipe_form
+from modelpress.cli.wish import BUILT_IN, read_wish, wished_recipe
+from modelpress.cli.words import Words, worded
+from modelpress.domain.calibration import CalibrationWish
 from modelpress.domain.recipe import Recipe
 from modelpress.domain.task import Progress, Statistics
 from modelpress.errors import BadSource, QualityGate, SettingsError, Unsupported
@@ -32,6 +36,7 @@ if TYPE_CHECKING:
 _HOPELESS = (BadSource, Unsupported, QualityGate)
 
 
+@worded
 def compress(
     source: Annotated[
         Path, typer.Argument(metavar="SRC", help="Hugging Face model directory, or a GGUF file.", show_default=False)
@@ -45,14 +50,7 @@ def compress(
         ),
     ] = None,
     *,
-    weight: option.Weight,
-    output_format: option.Format = None,
-    group_size: option.GroupSize = None,
-    asymmetric: option.Asymmetric = False,
-    scale_search: option.ScaleSearch = None,
-    targets: option.Targets = None,
-    ignore: option.Ignore = None,
-    overrides: option.Overrides = None,
+    words: Words,
     dry: Annotated[bool, typer.Option("--plan", help="Show what would be done; nothing is read or written.")] = False,
     threads: Annotated[
         int | None, typer.Option("--threads", min=1, help="Threads to work with.", show_default="one for each core")
@@ -60,17 +58,7 @@ def compress(
     as_json: option.AsJson = False,
 ) -> None:
     """Compress a model directory, with no server. Interrupted, the same command goes on where it was."""
-    wish = read_wish(
-        weight=weight,
-        output_format=output_format,
-        group_size=group_size,
-        asymmetric=asymmetric,
-        scale_search=scale_search,
-        targets=targets,
-        ignore=ignore,
-        overrides=overrides,
-    )
-    recipe = wished_recipe(wish)
+    recipe = wished_recipe(read_wish(words, _file))
     if dry:
         from modelpress.cli.plan import print_plan
 
@@ -78,10 +66,37 @@ def compress(
     elif destination is None:
         raise typer.BadParameter("required unless --plan is given", param_hint="'DST'")
     else:
-        _compress(source, destination, recipe=recipe, threads=threads, as_json=as_json)
+        job = _Job(recipe=recipe, calibration_file=_calibration_file(words), threads=threads)
+        _compress(source, destination, job=job, as_json=as_json)
 
 
-def _compress(source: Path, destination: Path, *, recipe: Recipe, threads: int | None, as_json: bool) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Job:
+    """What is to be done, and with what."""
+
+    recipe: Recipe
+    calibration_file: Path | None
+    threads: int | None
+
+
+def _calibration_file(words: Words) -> Path | None:
+    """The file that --calibration names, if it names one."""
+    return None if words.calibration is None or words.calibration in BUILT_IN else Path(words.calibration)
+
+
+def _file(text: str) -> CalibrationWish:
+    """A recipe has the name alone: where a file lies makes no other output."""
+    if not Path(text).is_file():
+        raise typer.BadParameter(
+            f"{text!r} is neither a file nor one of {', '.join(BUILT_IN)}", param_hint="'--calibration'"
+        )
+    return CalibrationWish(file=Path(text).name)
+
+
+def _compress(source: Path, destination: Path, *, job: _Job, as_json: bool) -> None:
+    from modelpress.worker.method import check_method
+
+    check_method(job.recipe, calibration_file=job.calibration_file)
     target = Path(os.path.realpath(destination))
     if not _is_unsealed(target):
         _refuse_taken(target)
@@ -91,12 +106,12 @@ def _compress(source: Path, destination: Path, *, recipe: Recipe, threads: int |
 
     folder = folder_of(source)
     # Made before the staging directory is: a refusal comes before anything is written.
-    plan = make_plan(open_checkpoint(folder), recipe)
+    plan = make_plan(open_checkpoint(folder), job.recipe)
     for note in plan.notes:
         say(note)
     staging = _staging(target, plan)
     with _held(staging):
-        measured = _carry_out(plan, folder, staging=staging, threads=threads)
+        measured = _carry_out(plan, folder, staging=staging, job=job)
         _publish(staging, target)
     _print_result(plan, measured, destination=destination, as_json=as_json)
 
@@ -153,7 +168,7 @@ def _lock(descriptor: int, staging: Path) -> None:
         pass  # some network file systems lock no directories; there, two at once are the user's own care
 
 
-def _carry_out(plan: Plan, folder: Folder, *, staging: Path, threads: int | None) -> Statistics:
+def _carry_out(plan: Plan, folder: Folder, *, staging: Path, job: _Job) -> Statistics:
     """The work, with its progress shown. What is finished stays in ``staging`` if it ends early, unless it is no use.
 
     Raises: TaskError, KeyboardInterrupt.
@@ -172,7 +187,14 @@ def _carry_out(plan: Plan, folder: Folder, *, staging: Path, threads: int | None
 
     try:
         with bars:
-            return carry_out(plan, folder, staging, report=report, threads=threads)
+            return carry_out(
+                plan,
+                folder,
+                staging,
+                report=report,
+                threads=job.threads,
+                calibration_file=job.calibration_file,
+            )
     except BaseException as exc:
         # Before the first report nothing is known of the directory, and it may not even be ours.
         if shards_done is not None:
@@ -221,7 +243,7 @@ def _print_result(plan: Plan, measured: Statistics, *, destination: Path, as_jso
     if as_json:
         print_json(
             {
-                "scheme": plan.recipe.scheme.name,
+                **recipe_form(plan.recipe),
                 **({} if measured.group_size is None else {"groupSize": measured.group_size}),
                 "seconds": measured.seconds,
                 "sourceBytes": measured.source_bytes,
@@ -237,7 +259,8 @@ def _print_result(plan: Plan, measured: Statistics, *, destination: Path, as_jso
         return
     print_facts(
         {
-            "scheme": plan.recipe.scheme.name,
+            "scheme": plan.recipe.scheme.name if plan.recipe.quantizes else "",
+            **method_facts(plan.recipe),
             **({} if plan.is_dense else {"group size": _grouping_text(measured.group_size)}),
             "time": f"{measured.seconds:.1f} s",
             "before": size_text(measured.source_bytes),

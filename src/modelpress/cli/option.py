@@ -7,7 +7,9 @@ from typing import Annotated
 
 import typer
 
+from modelpress.domain.calibration import DEFAULT_LENGTH_TOKENS, DEFAULT_SAMPLES
 from modelpress.domain.scheme import SCHEMES, find_scheme
+from modelpress.domain.tuning import DEFAULT_DAMPENING
 
 #: Characters of a name, as the API has it.
 LONGEST_NAME = 64
@@ -15,8 +17,10 @@ LONGEST_NAME = 64
 _SCHEME_NAMES = ", ".join(scheme.name for scheme in SCHEMES)
 
 
-def _scheme_name(text: str) -> str:
+def _scheme_name(text: str | None) -> str | None:
     """The scheme's own name for any of its names; an unknown one is wrong usage."""
+    if text is None:
+        return None
     scheme = find_scheme(text)
     if scheme is None:
         raise typer.BadParameter(f"{text!r} is none of {_SCHEME_NAMES}")
@@ -41,10 +45,99 @@ Config = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 Weight = Annotated[
-    str,
+    str | None,
     typer.Option(
-        "--weight", callback=_scheme_name, metavar="SCHEME", help=f"What the weights become: {_SCHEME_NAMES}."
+        "--weight",
+        callback=_scheme_name,
+        metavar="SCHEME",
+        help=f"What the weights become: {_SCHEME_NAMES}. Required, unless they are pruned.",
+        show_default=False,
     ),
+]
+Method = Annotated[
+    str | None,
+    typer.Option(
+        "--method",
+        metavar="METHOD",
+        help="How the numbers are chosen (modelpress methods lists them).",
+        show_default="auto: gptq or sparsegpt with --calibration, else rtn or magnitude",
+    ),
+]
+Sparsity = Annotated[
+    float | None,
+    typer.Option(
+        "--sparsity",
+        metavar="RATIO",
+        help="Prune: how much is taken away, 0 to 0.9. With --weight what is left is quantized.",
+        show_default="0.5 where it is pruned",
+    ),
+]
+SparsityPattern = Annotated[
+    str | None,
+    typer.Option(
+        "--sparsity-pattern",
+        metavar="PATTERN",
+        help="Where zeros may lie: 2:4 is two of every four neighbours.",
+        show_default="unstructured",
+    ),
+]
+CalibrationText = Annotated[
+    str | None,
+    typer.Option(
+        "--calibration",
+        metavar="TEXT",
+        help="What the method looks at: a file (a server's: BUCKET/PATH), default for the built-in text, self for text "
+        "that the model writes.",
+        show_default="default where the method needs one",
+    ),
+]
+Samples = Annotated[
+    int | None, typer.Option("--samples", metavar="N", help="Calibration samples.", show_default=str(DEFAULT_SAMPLES))
+]
+Length = Annotated[
+    int | None,
+    typer.Option(
+        "--length", metavar="TOKENS", help="Tokens of a sample at most.", show_default=str(DEFAULT_LENGTH_TOKENS)
+    ),
+]
+TextField = Annotated[
+    str | None,
+    typer.Option(
+        "--text-field",
+        metavar="NAME",
+        help="Field of each JSON line that has its text or messages.",
+        show_default="text or messages",
+    ),
+]
+ActOrder = Annotated[
+    bool | None,
+    typer.Option(
+        "--act-order/--no-act-order",
+        help="gptq, smoothquant: whether the columns of the largest inputs are rounded first.",
+        show_default="by method",
+    ),
+]
+Dampening = Annotated[
+    float | None,
+    typer.Option(
+        "--dampening",
+        metavar="SHARE",
+        help="gptq, smoothquant, sparsegpt, structured: of the mean diagonal, added to the diagonal.",
+        show_default=str(DEFAULT_DAMPENING),
+    ),
+]
+Smoothing = Annotated[
+    float | None,
+    typer.Option(
+        "--smoothing",
+        metavar="STRENGTH",
+        help="smoothquant: 0 to 1, how much goes from activations into weights.",
+        show_default="by method",
+    ),
+]
+Iterations = Annotated[
+    int | None,
+    typer.Option("--iterations", metavar="N", help="learned: gradient steps for each block.", show_default="by method"),
 ]
 Format = Annotated[
     str | None,

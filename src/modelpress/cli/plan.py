@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from modelpress.cli.output import print_json, size_text
+from modelpress.cli.recipe import method_facts, recipe_form
+from modelpress.domain.method import Method
 from modelpress.domain.scheme import DENSE
 
 if TYPE_CHECKING:
@@ -65,7 +67,7 @@ def _plan_form(plan: Plan) -> dict[str, Any]:
         for step in shard.steps
     ]
     return {
-        "scheme": plan.recipe.scheme.name,
+        **recipe_form(plan.recipe),
         **({} if plan.group_size is None else {"groupSize": plan.group_size}),
         "sourceBytes": plan.source_bytes,
         "outputBytes": plan.output_bytes,
@@ -122,6 +124,9 @@ def _print_table(plan: Plan) -> None:
         typer.echo(typer.style(text, bold=outer, dim=not outer and _stays(lines[number - 1])) if styled else text)
     ratio = plan.output_bytes / plan.source_bytes
     typer.echo()
+    for name, fact in method_facts(plan.recipe).items():
+        if fact and plan.recipe.method is not Method.RTN:
+            typer.echo(f"{name}: {fact}")
     typer.echo(f"{size_text(plan.source_bytes)} become {size_text(plan.output_bytes)}, all files together: {ratio:.1%}")
     for note in plan.notes:
         typer.echo(note)

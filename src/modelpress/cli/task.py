@@ -11,7 +11,10 @@ from modelpress.cli import option
 from modelpress.cli.connection import Session, connected
 from modelpress.cli.output import print_facts, print_json, print_table, say, size_text, time_text
 from modelpress.cli.waiting import follow, log_lines, refuse_failed
-from modelpress.cli.wish import config_of, config_text, read_wish
+from modelpress.cli.wish import BUILT_IN, config_of, config_text, made_text, read_wish
+from modelpress.cli.words import Words, worded
+from modelpress.domain.calibration import CalibrationWish
+from modelpress.domain.method import Method, Strategy
 
 app = typer.Typer(
     help="Compression tasks: create, follow, list, stop, retry, delete; their logs.", no_args_is_help=True
@@ -45,17 +48,12 @@ def _moment(text: str | None) -> str | None:
 
 @app.command()
 @connected
+@worded
 def create(
     session: Session,
     model: Annotated[str, typer.Option("--model", metavar="ID", help="The model version to compress (amv-…).")],
-    weight: option.Weight,
-    output_format: option.Format = None,
-    group_size: option.GroupSize = None,
-    asymmetric: option.Asymmetric = False,
-    scale_search: option.ScaleSearch = None,
-    targets: option.Targets = None,
-    ignore: option.Ignore = None,
-    overrides: option.Overrides = None,
+    *,
+    words: Words,
     set_id: Annotated[
         str | None,
         typer.Option("--set", metavar="ID", help="Set of the result (am-…).", show_default="the source's own"),
@@ -69,21 +67,15 @@ def create(
     as_json: option.AsJson = False,
 ) -> None:
     """Create a compression task."""
-    wish = read_wish(
-        weight=weight,
-        output_format=output_format,
-        group_size=group_size,
-        asymmetric=asymmetric,
-        scale_search=scale_search,
-        targets=targets,
-        ignore=ignore,
-        overrides=overrides,
-    )
+    wish = read_wish(words, _object)
     source = session.call("DescribeModel", {"modelId": model})
     if source["sourceInfo"]["sourceType"] == "PlatformPreset" and set_id is None:
         raise typer.BadParameter(f"{model} is shared by another account: name a set of yours", param_hint="'--set'")
+    method = wish.method if wish.method in set(Method) else None
+    sparse = "sparse" if wish.strategy == Strategy.SPARSITY else None
+    made = "".join(f"-{word}" for word in (sparse, wish.weight, method) if word)
     body = {
-        "name": name or f"{source['modelName'][: option.LONGEST_NAME - len(weight) - 1]}-{weight}",
+        "name": name or f"{source['modelName'][: option.LONGEST_NAME - len(made)]}{made}",
         "description": description,
         "sourceModelId": model,
         "modelSetId": set_id or source["modelSetId"],
@@ -91,6 +83,15 @@ def create(
         "tags": list(map(_tag, tags or ())),
     }
     _tell_made(session, session.call("CreateModelCompTask", body), wait=wait, as_json=as_json)
+
+
+def _object(text: str) -> CalibrationWish:
+    bucket, _, path = text.partition("/")
+    if not (bucket and path):
+        raise typer.BadParameter(
+            f"{text!r} is neither BUCKET/PATH nor one of {', '.join(BUILT_IN)}", param_hint="'--calibration'"
+        )
+    return CalibrationWish(bucket=bucket, object_path=path)
 
 
 def _tell_made(session: Session, task_id: str, *, wait: bool, as_json: bool) -> None:
@@ -168,7 +169,7 @@ def list_tasks(
         print_json(tasks)
     else:
         rows = [
-            [t["id"], t["name"], t["status"], t["config"]["weight"], f"{t['progress']} %", time_text(t["createTime"])]
+            [t["id"], t["name"], t["status"], made_text(t["config"]), f"{t['progress']} %", time_text(t["createTime"])]
             for t in tasks
         ]
         columns = ["TASK", "NAME", "STATUS", "WEIGHT", "DONE", "CREATED"]
@@ -252,7 +253,7 @@ def _facts(detail: dict[str, Any]) -> dict[str, str]:
         "description": detail["description"],
         "status": detail["status"],
         "reason": detail.get("failedReason", ""),
-        "weight": detail["config"]["weight"],
+        "weight": made_text(detail["config"]),
         "options": config_text(detail["config"]),
         "done": f"{detail['progress']} %",
         "queue": f"place {detail['queuePosition']}" if "queuePosition" in detail else "",

@@ -8,6 +8,7 @@ from modelpress.conformance.envelope_check import ENVELOPE_CHECKS
 from modelpress.conformance.export_check import EXPORT_CHECKS
 from modelpress.conformance.filter_check import FILTER_CHECKS
 from modelpress.conformance.form_check import answer_check, request_checks
+from modelpress.conformance.method_check import METHOD_CHECKS
 from modelpress.conformance.model_check import MODEL_CHECKS
 from modelpress.conformance.option_check import OPTION_CHECKS
 from modelpress.conformance.system_check import SYSTEM_CHECKS
@@ -26,6 +27,7 @@ CHECKS = (
     *CONFIGURATION_CHECKS,
     *TASK_CHECKS,
     *OPTION_CHECKS,
+    *METHOD_CHECKS,
     *FILTER_CHECKS,
     *(made for table in _OFFERED for made in request_checks(table)),
     *(answer_check(table) for table in _OFFERED if table.answer),

@@ -37,7 +37,7 @@ def options_are_told_back(session: Session, scene: Scene) -> str:
     told = session.result("DescribeModelCompTask", {"modelCompTaskId": task_id})["config"]
     scene.end(task_id)
     overrides[2]["weight"] = "W4A16C16"
-    expected = config | asked | {"quantConf": "wint4"}
+    expected = config | asked | {"quantConf": "wint4", "method": "rtn"}
     ensure(told == expected, f"config became {told!r}")
     plain = scene.new_task(
         {"strategy": "Quantization", "weight": "W8A16C16", "groupSize": "channel", "symmetric": True}
@@ -45,7 +45,7 @@ def options_are_told_back(session: Session, scene: Scene) -> str:
     )
     told = session.result("DescribeModelCompTask", {"modelCompTaskId": plain})["config"]
     scene.end(plain)
-    usual_config = {"strategy": "Quantization", "weight": "W8A16C16", "quantConf": "wint8"}
+    usual_config = {"strategy": "Quantization", "weight": "W8A16C16", "quantConf": "wint8", "method": "rtn"}
     ensure(told == usual_config | {"overrides": [{"targets": ["*"], "weight": "W8A16C16"}]}, f"config became {told!r}")
     return "as given"
 

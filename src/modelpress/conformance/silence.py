@@ -130,7 +130,8 @@ POINTS = (
     Point(
         action="CreateModelCompTask",
         point="`strategy: Sparsity`",
-        here="400 `InappropriateJSON`: this version does not offer it",
+        here="weights are pruned: `sparsityRatio`, 0 to 0.9, is how much (0.5 where absent), `weight` may be left out. "
+        "What is pruned alone stays in the source's numbers, zeros among them",
     ),
     Point(
         action="CreateCustomModel",

@@ -93,14 +93,6 @@ def unknown_weight(session: Session, scene: Scene) -> str:
     return session.refused(_CREATE, body, code="InappropriateJSON", status=400, about="config.weight")
 
 
-@check(_CREATE, request=("config.strategy",), writes=True, ours=True)
-def sparsity(session: Session, scene: Scene) -> str:
-    """The strategy Sparsity is refused with 400 InappropriateJSON: it is not offered."""
-    config = {"strategy": "Sparsity"}
-    body = {"name": "conformance", "sourceModelId": scene.source, "modelSetId": scene.target_set, "config": config}
-    return session.refused(_CREATE, body, code="InappropriateJSON", status=400, about="config.strategy")
-
-
 @check(_CREATE, request=("sourceModelId",), writes=True)
 def unknown_source(session: Session, scene: Scene) -> str:
     """A model version that does not exist is refused."""
@@ -315,7 +307,6 @@ TASK_CHECKS = (
     older_names_of_weights,
     repeated_with_a_token,
     unknown_weight,
-    sparsity,
     unknown_source,
     unsupported_source,
     task_by_id,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from modelpress.conformance import document
-from modelpress.conformance.field import Mark, always, not_offered, ours, sometimes, within
+from modelpress.conformance.field import Field, Mark, always, ours, sometimes, within
 from modelpress.conformance.table import ID_RESULT, PAGE_INFO, PAGE_REQUEST, ActionTable
 
 STATUSES = ("creating", "running", "succeeded", "failed", "stopping", "stopped")
@@ -20,8 +20,32 @@ _OPTIONS = within(
         *(ours("scaleSearch"), ours("targets", "strings"), ours("ignore", "strings")),
         ours("overrides[]", "list"),
         *within("overrides[]", (ours("targets", "strings", always=True), *_HOW)),
+        ours("sparsityPattern"),
+        ours("calibration", "object"),
+        *within("calibration", (ours("bucket"), ours("objectPath"), ours("textField"))),
+        ours("tuning", "object"),
+        *within(
+            "tuning",
+            (
+                ours("actOrder", "boolean"),
+                ours("dampening", "number"),
+                ours("smoothingStrength", "number"),
+                ours("iterations", "integer"),
+            ),
+        ),
     ),
 )
+
+
+def _method(*, told: bool) -> tuple[Field, ...]:
+    """What may be said of methods and calibration, and is always ``told``."""
+    calibration = (
+        ours("source", always=told),
+        ours("numSamples", "integer", always=told),
+        ours("maxLength", "integer", always=told),
+    )
+    return within("config", (ours("method", always=told), *within("calibration", calibration)))
+
 
 _ITEM = (
     always("id"),
@@ -33,9 +57,13 @@ _ITEM = (
     # In three of four samples, and in no table of the list.
     sometimes("config", "object"),
     sometimes("config.strategy", words=STRATEGIES),
-    ours("config.weight", always=True),
+    # Absent where weights are pruned and not quantized.
+    ours("config.weight"),
     sometimes("config.quantConf"),
+    # Named by a third party only.
+    sometimes("config.sparsityRatio", "number"),
     *_OPTIONS,
+    *_method(told=True),
     ours("config.outputFormat", unchecked="only where gguf is asked for"),
     ours("config.overrides[].weight", always=True),
     always("createTime", "time"),
@@ -84,7 +112,6 @@ _EVENTS = (
 
 _DETAIL = (
     *_ITEM,
-    not_offered("config.sparsityRatio", "number", why="named by a third party only; Sparsity is not offered"),
     sometimes("failedReason"),
     ours("retryOf"),
     ours("modelSetId", always=True),
@@ -107,6 +134,12 @@ _SCHEME = (
     *within("runtimes[]", (ours("name", always=True), ours("loading", always=True), ours("version"), ours("hardware"))),
 )
 
+_METHOD = (
+    *(ours(name, always=True) for name in ("method", "strategy", "summary")),
+    ours("isCalibrated", "boolean", always=True),
+    *(ours(name, "strings", always=True) for name in ("tuning", "weights")),
+)
+
 TASK_TABLES = (
     ActionTable(
         name="CreateModelCompTask",
@@ -121,7 +154,9 @@ TASK_TABLES = (
             always("config.strategy", words=STRATEGIES),
             sometimes("config.weight", words=WEIGHTS),
             ours("config.quantConf"),
+            ours("config.sparsityRatio", "number"),
             *_OPTIONS,
+            *_method(told=False),
             ours("config.outputFormat"),
             ours("config.overrides[].weight"),
             # No table has it; the table of error codes says what a second use means.
@@ -167,6 +202,8 @@ TASK_TABLES = (
             ours("result", "object", always=True),
             ours("result.schemes[]", "list", always=True),
             *within("result.schemes[]", _SCHEME),
+            ours("result.methods[]", "list", always=True),
+            *within("result.methods[]", _METHOD),
         ),
     ),
     ActionTable(

@@ -119,5 +119,7 @@ def _number(wanted: int | None, bounds: tuple[int, int, int], field: str) -> int
     usual, least, largest = bounds
     value = usual if wanted is None else wanted
     if not least <= value <= largest:
-        raise InvalidRequest(field, f"{value} is not between {least} and {largest}")
+        # A number that is much too large may have thousands of digits.
+        named = str(value) if abs(value) < 10**9 else "it"
+        raise InvalidRequest(field, f"{named} is not between {least} and {largest}")
     return int(value)

@@ -85,10 +85,10 @@ class Recipe:
 
     @property
     def title(self) -> str:
-        """What it makes, for people: ``W4A16C16``, ``W4A16C16 by gptq`` or ``50 % (2:4) sparse by wanda``."""
+        """What it makes, for people: ``W4A16C16``, ``W4A16C16 (gptq)`` or ``50 % sparse in 2:4 (wanda), W4A16C16``."""
         if self.sparsity is None:
-            return self.scheme.name + (f" by {self.method.value}" if self.method is not Method.RTN else "")
-        pruned = f"{self.sparsity.title} sparse by {self.method.value}"
+            return self.scheme.name + (f" ({self.method.value})" if self.method is not Method.RTN else "")
+        pruned = f"{self.sparsity.title} ({self.method.value})"
         return f"{pruned}, {self.scheme.name}" if self.quantizes else pruned
 
     def choose(self, module: str) -> Choice | None:

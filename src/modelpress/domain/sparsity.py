@@ -24,8 +24,8 @@ class Sparsity:
 
     @property
     def title(self) -> str:
-        """For people, such as ``50 %`` or ``50 % (2:4)``."""
-        return f"{100 * self.ratio:g} %" + (f" ({self.pattern})" if self.pattern != "unstructured" else "")
+        """For people, such as ``50 % sparse`` or ``50 % sparse in 2:4``."""
+        return f"{100 * self.ratio:g} % sparse" + (f" in {self.pattern}" if self.pattern != "unstructured" else "")
 
     def as_json(self) -> dict[str, Any]:
         """A plain object that :func:`sparsity_from_json` turns back into an equal value."""

@@ -77,5 +77,6 @@ def _strength(wanted: float | None, field: str) -> float | None:
 
 def _iterations(wanted: int | None, field: str) -> int | None:
     if wanted is not None and not 1 <= wanted <= MOST_ITERATIONS:
-        raise InvalidRequest(field, f"{wanted} is not between 1 and {MOST_ITERATIONS}")
+        named = str(wanted) if abs(wanted) < 10**9 else "it"  # it may have thousands of digits
+        raise InvalidRequest(field, f"{named} is not between 1 and {MOST_ITERATIONS}")
     return None if wanted is None else int(wanted)

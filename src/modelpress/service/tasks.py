@@ -13,6 +13,7 @@ from modelpress.domain.recipe import Recipe
 from modelpress.domain.task import OPEN, RETRIABLE, NewTask, Task, TaskEvent, TaskSummary
 from modelpress.domain.task_filter import Tag, TaskFilter
 from modelpress.errors import BadSource, InvalidRequest, ModelNotSupported, NotFound, TaskStatusConflict, Unsupported
+from modelpress.service.calibration import check_calibration
 from modelpress.service.clock import Clock
 from modelpress.storage.bucket import Buckets
 from modelpress.storage.log import LogPage, read_page
@@ -66,7 +67,8 @@ class TaskService:
         What can be known from the source's headers is refused here, not later.
 
         Raises: IdempotentParameterMismatch if the token was used for something else; NoSuchModel, NoSuchModelSet;
-        ModelNotSupported if the source cannot be compressed as asked.
+        NoSuchBucket, NoSuchObject, InvalidRequest for what it is to be calibrated with; ModelNotSupported if the source
+        cannot be compressed as asked.
         """
         digest = None
         if request.client_token is not None:
@@ -116,6 +118,7 @@ class TaskService:
         """Return if the headers of the source say that it can be compressed so."""
         source = self._models.readable_version(source_model_id, account_id=caller.account_id)
         self._models.get_set(set_id, account_id=caller.account_id)
+        check_calibration(self._buckets, recipe, account_id=caller.account_id)
         if source.unsupported_reason is not None:
             raise ModelNotSupported(f"{source.id!r} cannot be compressed: {source.unsupported_reason}")
         try:

@@ -9,10 +9,21 @@ from pathlib import Path
 from typing import Any
 
 from modelpress.domain.advanced_conf import AdvancedConf
-from modelpress.domain.model import Location
+from modelpress.domain.model import Location, ModelVersion
 from modelpress.domain.task import BARREN_ATTEMPTS_ALLOWED, Progress, Statistics, Task, TaskStatus
-from modelpress.errors import BadSource, DiskFull, LeaseLost, NotFound, QualityGate, WorkerLost
+from modelpress.errors import (
+    BadCalibration,
+    BadSource,
+    DiskFull,
+    LeaseLost,
+    NotFound,
+    QualityGate,
+    ServiceError,
+    TaskError,
+    WorkerLost,
+)
 from modelpress.runners.local import Program
+from modelpress.service.calibration import find_calibration
 from modelpress.service.clock import Clock
 from modelpress.service.models import MODEL_FORMAT
 from modelpress.settings import Settings
@@ -46,8 +57,8 @@ class Assignment:
 
     @property
     def label(self) -> str:
-        """The scheme, for the log."""
-        return self.task.recipe.scheme.name
+        """What is made, for the log."""
+        return self.task.recipe.title
 
 
 class WorkService:
@@ -76,18 +87,13 @@ class WorkService:
             published = task.statistics if self._buckets.path(output).is_dir() else None
             if task.barren_attempts > BARREN_ATTEMPTS_ALLOWED and published is None:
                 count = task.barren_attempts - 1
-                why = WorkerLost(f"{count} attempts in a row ended without finishing a shard")
-                self._say(task, f"failed: {why.failed_reason()}")
-                self.fail(task, why.failed_reason())
+                self._give_up(task, WorkerLost(f"{count} attempts in a row ended without finishing a shard"))
                 continue
             try:
-                directory = self._buckets.find(source.location, account_id=source.account_id)
-            except NotFound as exc:
-                # Where another account's model lay is not told.
-                where = f": {exc.message}" if source.account_id == task.account_id else ""
-                gone = BadSource(f"the source is not there any more{where}")
-                self._say(task, f"failed: {gone.failed_reason()}")
-                self.fail(task, gone.failed_reason())
+                directory = self._source(source, task)
+                program = self._program(task, directory)
+            except TaskError as gone:
+                self._give_up(task, gone)
                 continue
             if task.retry_of is not None and published is None:
                 # A retry that ended before it was begun has none of its own: what it was to take over is still there.
@@ -101,18 +107,39 @@ class WorkService:
                 architecture=source.architecture,
                 application_type=source.application_type,
                 advanced_conf=source.advanced_conf,
-                program=self._program(task, directory),
+                program=program,
                 published=published,
             )
         return None
 
+    def _give_up(self, task: Task, why: TaskError) -> None:
+        self._say(task, f"failed: {why.failed_reason()}")
+        self.fail(task, why.failed_reason())
+
+    def _source(self, source: ModelVersion, task: Task) -> Directory:
+        try:
+            return self._buckets.find(source.location, account_id=source.account_id)
+        except NotFound as exc:
+            # Where another account's model lay is not told.
+            where = f": {exc.message}" if source.account_id == task.account_id else ""
+            raise BadSource(f"the source is not there any more{where}") from exc
+
+    def _calibration(self, task: Task) -> Path | None:
+        try:
+            return find_calibration(self._buckets, task.recipe, account_id=task.account_id)
+        except ServiceError as exc:
+            raise BadCalibration(f"its file is not there any more: {exc.message}") from exc
+
     def _program(self, task: Task, source: Directory) -> Program:
+        calibration = self._calibration(task)
         spec = {
             "source": str(source.path),
             "root": str(source.root),
             "staging": str(self._buckets.staging(task.id)),
             "recipe": task.recipe.as_json(),
             "threads": self._settings.threads,
+            # What the recipe names lies here.
+            "calibration_path": None if calibration is None else str(calibration),
         }
         return Program(module="modelpress.worker.attempt", spec=spec, log=self._buckets.log(task.id))
 
@@ -216,17 +243,18 @@ class WorkService:
 
 def _output_version(assignment: Assignment, statistics: Statistics) -> NewVersion:
     task = assignment.task
-    scheme = task.recipe.scheme.name
+    recipe = task.recipe
     return NewVersion(
         account_id=task.account_id,
         set_id=task.model_set_id,
-        description=f"{task.source_model_id} compressed to {scheme} by {task.id}",
+        description=f"{task.source_model_id} compressed to {recipe.title} by {task.id}",
         location=assignment.output,
         model_format=MODEL_FORMAT,
         application_type=assignment.application_type,
         architecture=assignment.architecture,
         size_bytes=statistics.output_bytes,
-        unsupported_reason=f"it was compressed to {scheme} already",
+        # What was pruned alone is a model like others, and can still be quantized.
+        unsupported_reason=f"it was compressed to {recipe.scheme.name} already" if recipe.quantizes else None,
         # What holds for using the source holds for using what came of it.
         advanced_conf=assignment.advanced_conf,
     )

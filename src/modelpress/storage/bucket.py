@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -59,17 +60,36 @@ class Buckets:
         Raises: NoSuchBucket, also for one the account may not use; NoSuchObject where no directory is, and for another
         account's output; InvalidRequest for a path that leaves the bucket.
         """
-        root = self.root_for(location.bucket, account_id=account_id)
-        relative = below_root(location.path, field="importMeta.objectPath")
         missing = NoSuchObject(bucket=location.bucket, path=location.path)
+        found = self._look(location, account_id=account_id, field="importMeta.objectPath", missing=missing)
+        if not _is(found.path, Path.is_dir):
+            raise missing
+        return found
+
+    def find_file(self, location: Location, *, account_id: str, field: str) -> Path:
+        """The file that ``location`` names for this account.
+
+        Raises: NoSuchBucket, also for one the account may not use; NoSuchObject where no file is, and in another
+        account's outputs; InvalidRequest, naming ``field``, for a path that leaves the bucket.
+        """
+        missing = NoSuchObject(bucket=location.bucket, path=location.path, wanted="file")
+        found = self._look(location, account_id=account_id, field=field, missing=missing).path
+        if not _is(found, Path.is_file):
+            raise missing
+        return found
+
+    def _look(self, location: Location, *, account_id: str, field: str, missing: NoSuchObject) -> Directory:
+        """What ``location`` names, links resolved, if it lies in its bucket and is open to the account."""
+        root = self.root_for(location.bucket, account_id=account_id)
+        relative = below_root(location.path, field=field)
         if location.bucket in (OUTPUTS, EXPORTS) and relative.parts[:1] != (account_id,):
             raise missing
         try:
             path = Path(os.path.realpath(root / relative))  # Path.resolve answers a loop of links by RuntimeError
-            found = path.is_relative_to(os.path.realpath(root)) and path.is_dir()
+            inside = path.is_relative_to(os.path.realpath(root))
         except (OSError, ValueError) as exc:  # too long for a name, not allowed to look, not a text
             raise missing from exc
-        if not found:
+        if not inside:
             raise missing
         return Directory(path=path, root=root)
 
@@ -151,6 +171,14 @@ class Buckets:
         """Remove a produced version's files, if they are there."""
         assert location.bucket == OUTPUTS, "imported sources are never touched"
         shutil.rmtree(self.path(location), ignore_errors=True)
+
+
+def _is(path: Path, kind: Callable[[Path], bool]) -> bool:
+    """Whether something of this kind is there; not what nobody may look at."""
+    try:
+        return kind(path)
+    except (OSError, ValueError):
+        return False
 
 
 def _root(name: str, url: str) -> Path:

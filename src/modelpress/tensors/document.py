@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from modelpress import __version__
@@ -29,8 +30,16 @@ def report_document(
     calibration: Mapping[str, Any] | None = None,
 ) -> Document:
     """modelpress.json: what was done and why. No time and no path, so that equal work gives equal bytes."""
-    report = {"modelpress": __version__, "recipe": recipe.as_json(), "group_size": group_size, "notes": list(notes)}
+    report = {"modelpress": __version__, "recipe": _told(recipe), "group_size": group_size, "notes": list(notes)}
     return json_document(REPORT, report if calibration is None else {**report, "calibration": calibration})
+
+
+def _told(recipe: Recipe) -> dict[str, Any]:
+    """The recipe as anyone may see it: where an account keeps its calibration text is nobody else's business."""
+    told = recipe.as_json()
+    if recipe.calibration is not None:
+        told["calibration"] = replace(recipe.calibration, bucket="", object_path="").as_json()
+    return told
 
 
 def index_document(shards: Sequence[PlannedShard]) -> Document:

@@ -17,8 +17,15 @@ def _work(spec: dict[str, Any], reporter: Reporter) -> None:
 
     folder = LocalFolder(Path(spec["source"]), within=Path(spec["root"]))
     recipe = recipe_from_json(spec["recipe"])
+    calibration_path = spec.get("calibration_path")
     _, statistics = press(
-        folder, recipe, Path(spec["staging"]), report=reporter.progress, threads=spec["threads"] or None, say=say
+        folder,
+        recipe,
+        Path(spec["staging"]),
+        report=reporter.progress,
+        threads=spec["threads"] or None,
+        say=say,
+        calibration_file=Path(calibration_path) if calibration_path else None,
     )
     reporter.tell("done", asdict(statistics))
 

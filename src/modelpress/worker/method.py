@@ -1,19 +1,35 @@
-"""Which methods a worker can carry out."""
+"""Which methods can be carried out, here and now."""
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+from pathlib import Path
+
+from modelpress.domain.calibration import CalibrationSource
 from modelpress.domain.method import Method
 from modelpress.domain.recipe import Recipe
-from modelpress.errors import Unsupported
+from modelpress.errors import BadCalibration, Unsupported
+
+#: What the calibrated engine imports, and a base installation does not have.
+_ENGINE = ("torch", "transformers")
 
 
-def check_method(recipe: Recipe) -> None:
-    """Return if the recipe's method can be carried out here.
+def check_method(recipe: Recipe, *, calibration_file: Path | None = None) -> None:
+    """Return if the recipe's method can be carried out by this version, on this machine, with this file.
 
-    Raises: Unsupported.
+    Raises: Unsupported; BadCalibration if the recipe is calibrated with a file and there is none.
     """
+    missing = [name for name in _ENGINE if find_spec(name) is None] if recipe.method.calibrated else []
+    if missing:
+        raise Unsupported(
+            f"method {recipe.method.value} needs {' and '.join(missing)}, not installed where it was to be carried out",
+            hint="pip install 'modelpress[calibrate]'",
+        )
     if recipe.method not in (Method.RTN, Method.MAGNITUDE):
         raise Unsupported(
             f"method {recipe.method.value} is not carried out by this version",
             hint="take method rtn, or magnitude where the strategy is Sparsity",
         )
+    calibration = recipe.calibration
+    if calibration and calibration.source is CalibrationSource.OBJECT and calibration_file is None:
+        raise BadCalibration("the recipe names a file of calibration text, and none was given")

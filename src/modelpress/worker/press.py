@@ -28,15 +28,19 @@ def press(
     report: Callable[[Progress], None],
     threads: int | None = None,
     say: Callable[[str], None] = lambda text: None,
+    calibration_file: Path | None = None,
 ) -> tuple[Plan, Statistics]:
     """Compress ``folder`` by ``recipe`` into ``staging`` and verify what was written; ``say`` gets lines for a log.
 
-    What an earlier, killed call with the same source and recipe finished in ``staging`` is taken over.
+    What an earlier, killed call with the same source and recipe finished in ``staging`` is taken over. Where the recipe
+    is calibrated with an object, ``calibration_file`` is its text.
 
     Raises: TaskError.
     """
     plan = make_plan(open_checkpoint(folder), recipe)
-    return plan, carry_out(plan, folder, staging, report=report, threads=threads, say=say)
+    return plan, carry_out(
+        plan, folder, staging, report=report, threads=threads, say=say, calibration_file=calibration_file
+    )
 
 
 def carry_out(
@@ -47,9 +51,10 @@ def carry_out(
     report: Callable[[Progress], None],
     threads: int | None = None,
     say: Callable[[str], None] = lambda text: None,
+    calibration_file: Path | None = None,
 ) -> Statistics:
     """:func:`press`, for a plan that was made of ``folder`` a moment ago; a source changed since is refused."""
-    check_method(plan.recipe)
+    check_method(plan.recipe, calibration_file=calibration_file)
     began = time.monotonic()
     _say_plan(plan, say)
     reused = compress(plan, folder, staging, report=_saying_shards(report, len(plan.shards), say), threads=threads)

@@ -49,6 +49,7 @@ def test_a_directory_becomes_a_smaller_one_and_a_table_says_how_much(cli: Cli, t
     assert (outcome.code, outcome.err) == (0, NOTES)
     assert outcome.plain == (
         "scheme       W4A16C16\n"
+        "method       rtn\n"
         "group size   128\n"
         "time         (time)\n"
         "before       2.01 MB\n"
@@ -80,6 +81,7 @@ def test_json_is_one_object_with_the_same_facts(cli: Cli, tiny_model: Path) -> N
     assert result.pop("kernel")
     assert result == {
         "scheme": "INT8-PTQ",
+        "method": "rtn",
         "sourceBytes": source_bytes,
         "outputBytes": output_bytes,
         "ratio": round(output_bytes / source_bytes, 4),
