@@ -41,10 +41,13 @@ WISHES = {
             OverrideWish(targets=("layers.29.mlp.*",), weight="none"),
         ),
     ),
+    "pruned": Wish(strategy="Sparsity", sparsity_ratio=0.3),
+    "pruned two of four": Wish(strategy="Sparsity", sparsity_pattern="2:4"),
+    "pruned and rounded": Wish(strategy="Sparsity", sparsity_ratio=0.3, weight="W8A16C16"),
 }
 #: So few bits leave nothing of a model of 135 million weights that has been on a 4-bit grid already; NVFP4 has it
 #: answer with a number. llm-compressor's tensors are the same.
-SPEECHLESS = frozenset({"W2A16C16", "W3A16C16", NVFP4.name})
+SPEECHLESS = frozenset({"W2A16C16", "W3A16C16", NVFP4.name, "pruned two of four"})
 
 #: Experts that transformers 5.17 cannot load, whoever compressed them; see the notes of a plan.
 NOT_FOR_EXPERTS = frozenset({INT8_PTQ.name, NVFP4.name})
