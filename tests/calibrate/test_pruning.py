@@ -12,7 +12,7 @@ from modelpress.calibrate.gptq import round_weight
 from modelpress.calibrate.integers import IntegerFormat
 from modelpress.calibrate.pruning import prune, prune_by_magnitude, prune_by_wanda
 from modelpress.calibrate.statistics import InputStatistics
-from modelpress.calibrate.sweep import BLOCK
+from modelpress.calibrate.zeros import TOGETHER
 from modelpress.domain.sparsity import Pattern, Sparsity
 from modelpress.errors import Unsupported
 from tests.calibrate import layers
@@ -45,7 +45,7 @@ def by_definition(weight: Tensor, hessian: Tensor, pruned: Tensor, *, block: int
         if column % block == 0:
             these = slice(column, column + block)
             cost, gone = left[:, these] ** 2 / diagonal[these], pruned[:, these] == 0
-            if block == BLOCK:
+            if block == TOGETHER:
                 cost, gone = cost.reshape(1, -1), gone.reshape(1, -1)
             worst, best = cost.masked_fill(~gone, 0).amax(dim=1), cost.masked_fill(gone, torch.inf).amin(dim=1)
             chosen = max(chosen, float((worst / best).max()))
@@ -61,7 +61,7 @@ def test_sparsegpt_is_what_the_paper_defines(pattern: Pattern, rows: int, column
     weight, known = layers.weight(rows, columns, seed=4), layers.statistics(4 * columns, columns, seed=4)
     pruned = prune(weight, known, sparsity=Sparsity(pattern=pattern), damping=0.01)
     hessian = known.gram + 0.01 * known.gram.diagonal().mean() * torch.eye(columns)
-    expected, chosen = by_definition(weight, hessian, pruned, block=4 if pattern == "2:4" else BLOCK)
+    expected, chosen = by_definition(weight, hessian, pruned, block=4 if pattern == "2:4" else TOGETHER)
     assert chosen < 1.001
     torch.testing.assert_close(pruned, expected.float(), rtol=1e-3, atol=1e-5)
 
@@ -181,3 +181,20 @@ def test_fewer_tokens_than_columns_are_enough() -> None:
     pruned = prune(weight, known, sparsity=Sparsity())
     magnitude = prune_by_magnitude(weight, sparsity=Sparsity())
     assert layers.layer_error(weight, pruned, known) < 0.1 * layers.layer_error(weight, magnitude, known)
+
+
+@pytest.mark.parametrize("ratio", [0.0, 0.37, 0.9])
+def test_the_ratio_is_exact_where_only_some_rows_tell_how_zeros_are_shared_out(
+    ratio: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("modelpress.calibrate.zeros._LOOKED_AT", 400)
+    weight, known = layers.weight(51, 70, seed=3), layers.statistics(200, 70, seed=3)
+    assert zeros(prune(weight, known, sparsity=Sparsity(ratio=ratio))) == round(ratio * weight.numel())
+
+
+def test_columns_that_matter_little_take_more_of_the_zeros() -> None:
+    weight, known = layers.weight(40, 64, seed=3), layers.statistics(500, 64, seed=3)
+    known.gram[:32] /= 10
+    known.gram[:, :32] /= 10
+    pruned = prune(weight, known, sparsity=Sparsity())
+    assert zeros(pruned[:, :32]) > 1.3 * zeros(pruned[:, 32:])

@@ -17,8 +17,8 @@ from modelpress.calibrate.curvature import Curvature, curvature
 from modelpress.calibrate.decision import Decision, Rounding
 from modelpress.calibrate.integers import IntegerFormat, RoundedWeight
 from modelpress.calibrate.statistics import InputStatistics
-from modelpress.calibrate.sweep import blocks, sweep
-from modelpress.calibrate.zeros import Choice
+from modelpress.calibrate.sweep import PANEL, sweep
+from modelpress.calibrate.zeros import TOGETHER, Choice
 from modelpress.domain.sparsity import Sparsity
 
 #: Whether columns are rounded as they stand, or those first whose inputs are largest.
@@ -47,14 +47,20 @@ def round_weight(
         order = "natural"  # neighbours are compared
     known = curvature(statistics.gram, damping=damping, most_important_first=order == "importance")
     work = _Work(weight, known, format, sparsity=sparsity)
-    choice = None if sparsity is None else Choice(sparsity, layers=layers)
+    choice = None
+    if sparsity is not None:
+        choice = Choice(sparsity, work.columns, known.factor.diagonal(), layers=layers)
 
-    def choose(block: slice) -> Decision:
-        zeroing = None if choice is None else choice.of(work.columns, known.factor.diagonal(), block)
-        return Decision(rounding=work.rounding(block), zeroing=zeroing)
+    def choose(few: slice) -> Decision:
+        return Decision(rounding=work.rounding(few), zeroing=None if choice is None else choice.of(few))
 
-    runs = blocks(len(work.columns), group=work.group if work.refits else None)
-    integers = sweep(work.columns, known.factor, blocks=runs, choose=choose)
+    integers = sweep(
+        work.columns,
+        known.factor,
+        choose=choose,
+        group=work.group if work.refits else None,
+        panel=PANEL if choice is None else TOGETHER,
+    )
     if known.order is not None:
         integers[known.order] = integers.clone()
     return format.rounded(integers.T.contiguous(), work.scales)
@@ -75,11 +81,11 @@ class _Work:
             self.columns, groups = self.columns[known.order], groups[known.order]
         self._groups: list[int] = groups.tolist()
 
-    def rounding(self, block: slice) -> Rounding:
-        """What the columns of a block become."""
-        if self.refits and block.start % self.group == 0:
-            self._fit(slice(block.start, block.start + self.group))
-        return Rounding(format=self._format, scales=self.scales, groups=self._groups[block])
+    def rounding(self, few: slice) -> Rounding:
+        """What these columns become."""
+        if self.refits and few.start % self.group == 0:
+            self._fit(slice(few.start, few.start + self.group))
+        return Rounding(format=self._format, scales=self.scales, groups=self._groups[few])
 
     def _fit(self, columns: slice) -> None:
         found = self._format.fit_columns(self.columns[columns], self._known.importance[columns])

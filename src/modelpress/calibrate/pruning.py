@@ -10,8 +10,8 @@ from torch import Tensor
 from modelpress.calibrate.curvature import curvature
 from modelpress.calibrate.decision import Decision
 from modelpress.calibrate.statistics import InputStatistics
-from modelpress.calibrate.sweep import blocks, sweep
-from modelpress.calibrate.zeros import Choice, least_of_few, least_of_rows, pattern_of
+from modelpress.calibrate.sweep import sweep
+from modelpress.calibrate.zeros import TOGETHER, Choice, least_of_few, least_of_rows, pattern_of
 from modelpress.domain.sparsity import Sparsity
 
 #: Weights compared at a time. Bounds the intermediates to about 30 MB, whatever the weight.
@@ -28,20 +28,16 @@ def prune(
 ) -> Tensor:
     """SparseGPT: what costs the layer's outputs least becomes zero, and what is left makes up for it.
 
-    Of each block of 128 columns as many entries are chosen as bring the zeros so far to the ratio, in each layer for
-    itself: ``layers`` says how many rows each has that the weight is made of, row under row.
+    Each layer meets the ratio for itself: ``layers`` says how many rows each has that the weight is made of, row under
+    row. Where we differ from the paper: see :class:`modelpress.calibrate.zeros.Choice`.
 
     Shapes: weight float32 [rows, columns], which stays as it is -> [rows, columns].
     Source: Frantar, Alistarh: SparseGPT, 2023 (arXiv 2301.00774).
     """
     known = curvature(statistics.gram, damping=damping, most_important_first=False)
     columns = weight.T.clone(memory_format=torch.contiguous_format)
-    choice, diagonal = Choice(sparsity, layers=layers), known.factor.diagonal()
-
-    def choose(block: slice) -> Decision:
-        return Decision(zeroing=choice.of(columns, diagonal, block))
-
-    sweep(columns, known.factor, blocks=blocks(len(columns)), choose=choose)
+    choice = Choice(sparsity, columns, known.factor.diagonal(), layers=layers)
+    sweep(columns, known.factor, choose=lambda few: Decision(zeroing=choice.of(few)), panel=TOGETHER)
     return columns.T.contiguous()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate
 
 import torch
 from torch import Tensor
@@ -11,33 +12,67 @@ from modelpress.calibrate.decision import Zeroing, costs, least
 from modelpress.domain.sparsity import Sparsity
 from modelpress.errors import Unsupported
 
+#: Columns whose zeros are chosen together: the fewer, the more of what was lost before is known. From 128, the papers'
+#: number, to 16 the layers' errors fall by a tenth (measured on SmolLM2-135M at a half); below that hardly at all.
+TOGETHER = 16
+
+#: Entries looked at to learn how the zeros are shared out among a layer's columns.
+_LOOKED_AT = 1 << 21
+
 
 class Choice:
-    """Of a weight's entries, block by block of columns: of each layer in it so many that the ratio is met exactly.
+    """Of a weight's entries, a few columns after the other: of each layer in it so many that the ratio is met exactly.
+
+    How many are due in which columns is learnt beforehand, from what each entry would cost then; which ones they are is
+    chosen when their turn comes. With as many in each block of columns, as the SparseGPT paper has it, a tenth more is
+    lost: some columns matter far less than others.
 
     ``layers``: rows of each layer that the weight is made of; one layer unless told.
+    Shapes: columns [columns, rows], diagonal [columns], of the factor.
     """
 
-    def __init__(self, sparsity: Sparsity, *, layers: Sequence[int] = ()) -> None:
-        self._sparsity, self._layers = sparsity, list(layers)
+    def __init__(self, sparsity: Sparsity, columns: Tensor, diagonal: Tensor, *, layers: Sequence[int] = ()) -> None:
+        self._columns, self._diagonal = columns, diagonal
+        self._pattern = None if sparsity.pattern == "unstructured" else pattern_of(sparsity, len(columns))
+        self._layers: list[_Layer] = []
+        if self._pattern is None:
+            rows = list(layers) or [columns.shape[1]]
+            assert sum(rows) == columns.shape[1], (layers, columns.shape)
+            ends = list(accumulate(rows))
+            parts = [slice(end - count, end) for count, end in zip(rows, ends, strict=True)]
+            self._layers = [_Layer(sparsity.ratio, columns[:, part], diagonal, rows=part) for part in parts]
 
-    def of(self, columns: Tensor, diagonal: Tensor, block: slice) -> Zeroing:
-        """Of the columns of ``block``, which have made up for all before them.
-
-        Shapes: columns [columns, rows], diagonal [columns].
-        """
-        if self._sparsity.pattern != "unstructured":
-            return Zeroing(pattern=pattern_of(self._sparsity, len(columns)))
-        cost = costs(columns[block], diagonal[block, None])
+    def of(self, few: slice) -> Zeroing:
+        """Of the columns of ``few``, which come after those asked for before and have made up for all before them."""
+        if self._pattern is not None:
+            return Zeroing(pattern=self._pattern)
+        cost = costs(self._columns[few], self._diagonal[few, None])
         mask = torch.empty(cost.shape, dtype=torch.bool, device=cost.device)
-        first = 0
-        for rows in self._layers or [columns.shape[1]]:
-            layer = slice(first, first + rows)
-            # Counted from the first column, so that the counts of all blocks add up to the layer's.
-            upto = [round(self._sparsity.ratio * rows * end) for end in (block.start, block.stop)]
-            mask[:, layer] = least_of_all(cost[:, layer], upto[1] - upto[0])
-            first += rows
+        for layer in self._layers:
+            mask[:, layer.rows] = least_of_all(cost[:, layer.rows], layer.take(few))
         return Zeroing(mask=mask)
+
+
+class _Layer:
+    """How many zeros are due in the columns of a layer, which lies at ``rows`` of the weight."""
+
+    def __init__(self, ratio: float, columns: Tensor, diagonal: Tensor, *, rows: slice) -> None:
+        self.rows, self._taken = rows, 0
+        self._count = columns.shape[1]
+        total = round(ratio * columns.numel())
+        step = -(-columns.numel() // _LOOKED_AT)
+        looked = costs(columns[:, ::step], diagonal[:, None])
+        chosen = least_of_all(looked, round(ratio * looked.numel())).sum(dim=1).double().cumsum(dim=0)
+        share = chosen / chosen[-1].clamp(min=1)
+        #: By column, the zeros that are due up to it.
+        self._due: list[int] = [*(share * total).round().long().tolist()[:-1], total]
+
+    def take(self, few: slice) -> int:
+        """The zeros to be chosen in these columns now."""
+        room = self._count * (few.stop - few.start)
+        number = min(self._due[few.stop - 1] - self._taken, room)
+        self._taken += number
+        return number
 
 
 def pattern_of(sparsity: Sparsity, columns: int) -> tuple[int, int]:
