@@ -209,14 +209,24 @@ def test_blocks_go_where_neurons_are_not_enough(tmp_path: Path) -> None:
         assert torch.equal(dict(short.named_parameters())[own], stored[f"{name}.self_attn.q_proj.weight"])
 
 
-def test_experts_lose_neurons_each_for_itself(tmp_path: Path) -> None:
-    saved("qwen3_moe", tmp_path / "source", mlp_only_layers=[], moe_intermediate_size=48)
+@pytest.mark.parametrize(
+    ("model_type", "widths"),
+    [
+        ("qwen3_moe", {"mlp_only_layers": [], "moe_intermediate_size": 48}),
+        ("mixtral", {"intermediate_size": 48}),
+        ("qwen2_moe", {"moe_intermediate_size": 48, "shared_expert_intermediate_size": 64}),
+    ],
+)
+def test_experts_lose_neurons_each_for_itself(model_type: str, widths: dict[str, Any], tmp_path: Path) -> None:
+    saved(model_type, tmp_path / "source", **widths)
     out, facts = pruned(tmp_path / "source", tmp_path, ratio=0.3)
     config = json.loads((out / "config.json").read_text())
-    assert config["moe_intermediate_size"] < 48
+    for key, before in widths.items():
+        assert key == "mlp_only_layers" or config[key] < before
     assert loaded(out)(TOKENS).logits.isfinite().all()
     layers = facts[0]["layers"]
-    assert {name for name in layers if "experts" in name} == {f"mlp.experts.{n}.down_proj" for n in range(3)}
+    assert {name for name in layers if ".experts." in name} == {f"mlp.experts.{n}.down_proj" for n in range(3)}
+    assert all(layer["neurons"] < layer["neurons_before"] for layer in layers.values())
 
 
 @pytest.mark.parametrize("scheme", ["W8A16C16", "INT8-PTQ", "WNVFP4A16C16"])

@@ -28,9 +28,10 @@ from modelpress.tensors.target import Part, parts_of
 
 #: Of a feed-forward part's neurons, the share that stays at least; blocks go where more would have to.
 LEAST_WIDTH = 0.25
-#: Widths are multiples of the first of these that divides the width before and is a sixteenth of it at most.
+#: Widths are multiples of the first of these that divides the width before and is a sixteenth of it at most, or this:
+#: matrix products of several experts at once want rows of 16 bytes.
 _MULTIPLES = (128, 64, 32, 16, 8, 4, 2, 1)
-_FINENESS = 16
+_FINENESS, _ALIGNMENT = 16, 8
 #: The last words of the layers into and out of neurons.
 _INTO, _FROM = ("gate_proj", "up_proj", "w1", "w3", "fc1"), ("down_proj", "w2", "fc2")
 #: Gate and up in one tensor, one after the other.
@@ -327,7 +328,7 @@ def _group(recipe: Recipe) -> int:
 
 def _rounded(wanted: float, width: int, group: int) -> int:
     """The width nearest to what is wanted that suits servers, and the groups that suited the width before."""
-    multiple = next(m for m in _MULTIPLES if (width % m == 0 and m * _FINENESS <= width) or m == 1)
+    multiple = next(m for m in _MULTIPLES if width % m == 0 and (m * _FINENESS <= width or m <= _ALIGNMENT))
     if width % group == 0:
         multiple = lcm(multiple, group)
     return min(width, max(multiple, round(wanted / multiple) * multiple))
