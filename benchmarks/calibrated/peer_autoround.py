@@ -10,7 +10,9 @@ bf16, the best iteration kept, and torch.compile as it chooses itself.
 from __future__ import annotations
 
 import os
+import shutil
 import sys
+from pathlib import Path
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("HF_DATASETS_OFFLINE", "1")
@@ -35,7 +37,11 @@ def main() -> None:
         seqlen=rows.shape[1],
         device_map="auto" if _accelerated() else "cpu",
     )
-    tuned.quantize_and_save(destination, format="llm_compressor")
+    beside = Path(f"{destination}.saved")
+    tuned.quantize_and_save(str(beside), format="llm_compressor")
+    # What is saved lies in a directory in it that is named for the model and the scheme.
+    next(beside.glob("**/config.json")).parent.replace(destination)
+    shutil.rmtree(beside)
 
 
 def _accelerated() -> bool:
