@@ -6,8 +6,11 @@ import ast
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from benchmarks.calibrated import job, texts
+from benchmarks.core.source import MODELS, make
+from modelpress.cli.main import app
 
 HERE = Path(job.__file__).parent
 
@@ -41,3 +44,14 @@ def test_every_method_is_held_to_a_baseline_that_needs_no_data() -> None:
     assert {method.baseline for method in job.METHODS} == set(job.BASELINES)
     timed = [method.name for method in job.METHODS if method.timed]
     assert timed == ["gptq", "sparsegpt"]
+
+
+@pytest.mark.parametrize("method", job.METHODS, ids=lambda method: method.name)
+def test_what_is_asked_of_our_command_is_understood(method: job.Method, tmp_path: Path) -> None:
+    make(MODELS["tiny"], tmp_path / "tiny")
+    (tmp_path / "calibration.jsonl").touch()
+    for text in (job.calibrated_by(tmp_path), ("--calibration", "default")):
+        asked = ["compress", str(tmp_path / "tiny"), "--plan", *method.options, *text]
+        assert CliRunner().invoke(app, asked).exit_code == 0
+    asked = ["compress", str(tmp_path / "tiny"), "--plan", *job.BASELINES[method.baseline]]
+    assert CliRunner().invoke(app, asked).exit_code == 0
