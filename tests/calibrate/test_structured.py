@@ -10,7 +10,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from modelpress.calibrate.assembly import assemble
 from modelpress.calibrate.decoder import Decoder
 from modelpress.calibrate.engine import Engine
 from modelpress.calibrate.structured import choose_blocks, choose_neurons, cosine_distance, lost, repair
@@ -20,6 +19,7 @@ from modelpress.domain.recipe import Recipe
 from modelpress.domain.scheme import known_scheme
 from modelpress.domain.sparsity import Sparsity
 from modelpress.quality.verification import verify
+from modelpress.tensors.assembly import assemble
 from modelpress.tensors.checkpoint import open_checkpoint
 from modelpress.tensors.compress import compress
 from modelpress.tensors.folder import LocalFolder

@@ -12,20 +12,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from modelpress.calibrate.assembly import Assembly, assemble
 from modelpress.calibrate.block_method import BlockMethod
 from modelpress.calibrate.decoder import Decoder
 from modelpress.calibrate.engine import Engine, Told
 from modelpress.calibrate.methods import METHODS
 from modelpress.calibrate.needs import Needs, Sizes, fits_together, matrix_rate, needs_of
 from modelpress.calibrate.report import calibration_entry, sentences
-from modelpress.calibrate.samples import Samples, batches, load_samples
+from modelpress.calibrate.samples import Samples, batches, samples_of
 from modelpress.calibrate.structured_method import measure_distance, staying_blocks
 from modelpress.calibrate.tensor_bytes import DTYPES
 from modelpress.errors import Unsupported
+from modelpress.tensors.assembly import Assembly, assemble
 from modelpress.tensors.checkpoint import REPORT, Checkpoint
 from modelpress.tensors.document import report_document
-from modelpress.tensors.folder import Folder, LocalFolder
+from modelpress.tensors.folder import Folder
 from modelpress.tensors.plan import Plan, structure_of
 from modelpress.tensors.staging import MEASURED
 from modelpress.tensors.structure import Structure
@@ -47,6 +47,12 @@ class Calibration:
     decoder: Decoder
     needs: Needs
     together: bool
+
+    @property
+    def blocks(self) -> int:
+        """Of the output."""
+        structure = structure_of(self.checkpoint, self.plan.recipe)
+        return len(self.decoder.blocks) if structure is None else structure.kept_blocks
 
     def run(self, folder: Folder, staging: Path, *, told: Told, say: Callable[[str], None]) -> Assembly:
         """Calibrate every block, or those that an earlier run left; then what the output is written from.
@@ -129,10 +135,8 @@ def prepare_calibration(
         raise Unsupported(f"method {recipe.method.value} is not carried out by this version")
     torch.set_num_threads(threads or os.cpu_count() or 1)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if not isinstance(checkpoint.folder, LocalFolder):
-        raise Unsupported("calibration reads the tokenizer's files from a local directory")
     decoder = Decoder(checkpoint.config, dtype=_dtype_of(checkpoint, device), device=device)
-    samples = load_samples(checkpoint.folder.path, recipe.calibration, file=file)
+    samples = samples_of(checkpoint, recipe.calibration, file=file)
     made = tuple(batches(samples.ids, tokens_per_batch=BATCH_TOKENS))
     needs = needs_of(_sizes(decoder, made))
     return Calibration(

@@ -29,8 +29,8 @@ from modelpress.domain.task import Progress, Statistics
 from modelpress.errors import BadSource, QualityGate, SettingsError, Unsupported
 
 if TYPE_CHECKING:
-    from modelpress.tensors.folder import Folder
     from modelpress.tensors.plan import Plan
+    from modelpress.worker.press import Prepared
 
 #: After these the same command would end the same way, and a mended source is another source: nothing is worth keeping.
 _HOPELESS = (BadSource, Unsupported, QualityGate)
@@ -94,25 +94,22 @@ def _file(text: str) -> CalibrationWish:
 
 
 def _compress(source: Path, destination: Path, *, job: _Job, as_json: bool) -> None:
-    from modelpress.worker.method import check_method
-
-    check_method(job.recipe, calibration_file=job.calibration_file)
     target = Path(os.path.realpath(destination))
     if not _is_unsealed(target):
         _refuse_taken(target)
-    from modelpress.tensors.checkpoint import open_checkpoint
     from modelpress.tensors.folder import folder_of
-    from modelpress.tensors.plan import make_plan
+    from modelpress.worker.press import prepare
 
-    folder = folder_of(source)
-    # Made before the staging directory is: a refusal comes before anything is written.
-    plan = make_plan(open_checkpoint(folder), job.recipe)
-    for note in plan.notes:
+    # Before the staging directory is made: a refusal comes before anything is written.
+    prepared = prepare(folder_of(source), job.recipe, calibration_file=job.calibration_file, threads=job.threads)
+    for note in prepared.plan.notes:
         say(note)
-    staging = _staging(target, plan)
+    staging = _staging(target, prepared.plan)
     with _held(staging):
-        measured = _carry_out(plan, folder, staging=staging, job=job)
+        plan, measured = _carry_out(prepared, staging=staging, threads=job.threads)
         _publish(staging, target)
+    for note in plan.notes[len(prepared.plan.notes) :]:
+        say(note)
     _print_result(plan, measured, destination=destination, as_json=as_json)
 
 
@@ -168,7 +165,7 @@ def _lock(descriptor: int, staging: Path) -> None:
         pass  # some network file systems lock no directories; there, two at once are the user's own care
 
 
-def _carry_out(plan: Plan, folder: Folder, *, staging: Path, job: _Job) -> Statistics:
+def _carry_out(prepared: Prepared, *, staging: Path, threads: int | None) -> tuple[Plan, Statistics]:
     """The work, with its progress shown. What is finished stays in ``staging`` if it ends early, unless it is no use.
 
     Raises: TaskError, KeyboardInterrupt.
@@ -181,24 +178,17 @@ def _carry_out(plan: Plan, folder: Folder, *, staging: Path, job: _Job) -> Stati
     def report(progress: Progress) -> None:
         nonlocal shards_done
         if shards_done is None and progress.shards_done:
-            say(f"resuming: {progress.shards_done} of {len(plan.shards)} shards are there")
+            say(f"resuming: {progress.shards_done} of {prepared.parts} {prepared.parts_name} are there")
         shards_done = progress.shards_done
         bars.show("", stage=progress.stage, done=progress.bytes_done, total=progress.bytes_total)
 
     try:
         with bars:
-            return carry_out(
-                plan,
-                folder,
-                staging,
-                report=report,
-                threads=job.threads,
-                calibration_file=job.calibration_file,
-            )
+            return carry_out(prepared, staging, report=report, threads=threads)
     except BaseException as exc:
         # Before the first report nothing is known of the directory, and it may not even be ours.
         if shards_done is not None:
-            _leave(plan, staging, shards_done=0 if isinstance(exc, _HOPELESS) else shards_done)
+            _leave(prepared, staging, shards_done=0 if isinstance(exc, _HOPELESS) else shards_done)
         elif _is_bare(staging):
             shutil.rmtree(staging, ignore_errors=True)
         raise
@@ -211,12 +201,12 @@ def _is_bare(staging: Path) -> bool:
     return all(name.startswith(MANIFEST) for name in os.listdir(staging))
 
 
-def _leave(plan: Plan, staging: Path, *, shards_done: int) -> None:
+def _leave(prepared: Prepared, staging: Path, *, shards_done: int) -> None:
     """Keep the whole shards and say so, or clear up where there are none."""
     if shards_done == 0:
         shutil.rmtree(staging, ignore_errors=True)
         return
-    say(f"{shards_done} of {len(plan.shards)} shards are finished and kept in {staging}")
+    say(f"{shards_done} of {prepared.parts} {prepared.parts_name} are finished and kept in {staging}")
     say("the same command goes on from there")
 
 

@@ -6,7 +6,6 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from modelpress.domain.calibration import CalibrationSource
-from modelpress.domain.method import Method
 from modelpress.domain.recipe import Recipe
 from modelpress.errors import BadCalibration, Unsupported
 
@@ -15,7 +14,7 @@ _ENGINE = ("torch", "transformers")
 
 
 def check_method(recipe: Recipe, *, calibration_file: Path | None = None) -> None:
-    """Return if the recipe's method can be carried out by this version, on this machine, with this file.
+    """Return if the recipe's method can be carried out on this machine, with this file.
 
     Raises: Unsupported; BadCalibration if the recipe is calibrated with a file and there is none.
     """
@@ -24,11 +23,6 @@ def check_method(recipe: Recipe, *, calibration_file: Path | None = None) -> Non
         raise Unsupported(
             f"method {recipe.method.value} needs {' and '.join(missing)}, not installed where it was to be carried out",
             hint="pip install 'modelpress[calibrate]'",
-        )
-    if recipe.method not in (Method.RTN, Method.MAGNITUDE):
-        raise Unsupported(
-            f"method {recipe.method.value} is not carried out by this version",
-            hint="take method rtn, or magnitude where the strategy is Sparsity",
         )
     calibration = recipe.calibration
     if calibration and calibration.source is CalibrationSource.OBJECT and calibration_file is None:

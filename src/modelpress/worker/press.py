@@ -6,18 +6,64 @@ import resource
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from modelpress.domain.recipe import Recipe
 from modelpress.domain.task import Progress, Statistics
 from modelpress.quality.verification import verify
+from modelpress.tensors.assembly import Assembly
 from modelpress.tensors.checkpoint import open_checkpoint
 from modelpress.tensors.compress import compress
 from modelpress.tensors.folder import Folder
 from modelpress.tensors.kernel import KERNEL
 from modelpress.tensors.plan import Plan, make_plan
 from modelpress.tensors.staging import MANIFEST
+from modelpress.tensors.staging import prepare as make_ready
 from modelpress.worker.method import check_method
+
+if TYPE_CHECKING:
+    from modelpress.calibrate.preparation import Calibration
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """A model and what is to become of it: what can be refused early was, and nothing is written yet."""
+
+    plan: Plan
+    folder: Folder
+    #: What looks at samples first; None for methods that need none.
+    calibration: Calibration | None
+
+    @property
+    def parts(self) -> int:
+        """Shards, and blocks to be calibrated: what a run that ends early leaves to the next one whole."""
+        return len(self.plan.shards) + (self.calibration.blocks if self.calibration is not None else 0)
+
+    @property
+    def parts_name(self) -> str:
+        """What they are, for people."""
+        return "shards" if self.calibration is None else "blocks and shards"
+
+
+def prepare(
+    folder: Folder, recipe: Recipe, *, calibration_file: Path | None = None, threads: int | None = None
+) -> Prepared:
+    """What ``recipe`` means for ``folder``; ``calibration_file`` is its calibration text, where that is an object.
+
+    Raises: AlreadyCompressed, BadCalibration, BadSource, OutOfMemory, Unsupported.
+    """
+    check_method(recipe, calibration_file=calibration_file)
+    checkpoint = open_checkpoint(folder)
+    plan = make_plan(checkpoint, recipe)
+    if recipe.calibration is None:
+        return Prepared(plan=plan, folder=folder, calibration=None)
+    # Here, so that a process that calibrates nothing does without torch.
+    from modelpress.calibrate.preparation import prepare_calibration
+
+    calibration = prepare_calibration(plan, checkpoint, file=calibration_file, threads=threads)
+    return Prepared(plan=calibration.plan, folder=folder, calibration=calibration)
 
 
 def press(
@@ -32,45 +78,52 @@ def press(
 ) -> tuple[Plan, Statistics]:
     """Compress ``folder`` by ``recipe`` into ``staging`` and verify what was written; ``say`` gets lines for a log.
 
-    What an earlier, killed call with the same source and recipe finished in ``staging`` is taken over. Where the recipe
-    is calibrated with an object, ``calibration_file`` is its text.
+    What an earlier, killed call with the same source, recipe and samples finished in ``staging`` is taken over.
 
     Raises: TaskError.
     """
-    plan = make_plan(open_checkpoint(folder), recipe)
-    return plan, carry_out(
-        plan, folder, staging, report=report, threads=threads, say=say, calibration_file=calibration_file
-    )
+    prepared = prepare(folder, recipe, calibration_file=calibration_file, threads=threads)
+    return carry_out(prepared, staging, report=report, threads=threads, say=say)
 
 
 def carry_out(
-    plan: Plan,
-    folder: Folder,
+    prepared: Prepared,
     staging: Path,
     *,
     report: Callable[[Progress], None],
     threads: int | None = None,
     say: Callable[[str], None] = lambda text: None,
-    calibration_file: Path | None = None,
-) -> Statistics:
-    """:func:`press`, for a plan that was made of ``folder`` a moment ago; a source changed since is refused."""
-    check_method(plan.recipe, calibration_file=calibration_file)
+) -> tuple[Plan, Statistics]:
+    """:func:`press`, for what was prepared a moment ago; a source changed since is refused.
+
+    The plan that is given back is the one that was carried out, with what calibration has to tell among its notes.
+    """
     began = time.monotonic()
-    _say_plan(plan, say)
-    reused = compress(plan, folder, staging, report=_saying_shards(report, len(plan.shards), say), threads=threads)
+    _say_plan(prepared.plan, say)
+    assembly = _calibrated(prepared, staging, report=report, say=say)
+    plan = assembly.plan
+    reused = compress(
+        assembly.writing,
+        assembly.folder,
+        staging,
+        report=_saying_shards(_after_blocks(prepared, report), len(plan.shards), say),
+        threads=threads,
+    )
     report(
         Progress(
             stage="verify",
             percent=99,
-            bytes_done=plan.tensor_bytes,
-            bytes_total=plan.tensor_bytes,
-            shards_done=len(plan.shards),
+            bytes_done=prepared.plan.tensor_bytes,
+            bytes_total=prepared.plan.tensor_bytes,
+            shards_done=prepared.parts,
         )
     )
     verify(plan, staging)
     statistics = Statistics(
         source_bytes=plan.source_bytes,
-        output_bytes=sum(entry.stat().st_size for entry in staging.iterdir() if entry.name != MANIFEST),
+        output_bytes=sum(
+            entry.stat().st_size for entry in staging.iterdir() if entry.is_file() and entry.name != MANIFEST
+        ),
         seconds=round(time.monotonic() - began, 3),
         peak_memory_bytes=peak_memory_bytes(),
         shards_reused=reused,
@@ -82,7 +135,56 @@ def carry_out(
         f"done: {statistics.source_bytes} bytes became {statistics.output_bytes} in {statistics.seconds:.1f} s, "
         f"with at most {statistics.peak_memory_bytes} bytes of memory"
     )
-    return statistics
+    return plan, statistics
+
+
+#: The share of a calibrated run that is its blocks; the rest is writing the output, which takes seconds.
+_BLOCKS_PERCENT = 95
+
+
+def _calibrated(
+    prepared: Prepared, staging: Path, *, report: Callable[[Progress], None], say: Callable[[str], None]
+) -> Assembly:
+    """What the output is written from: the source, or where samples are looked at, what was made of its blocks."""
+    plan, calibration = prepared.plan, prepared.calibration
+    if calibration is None:
+        return Assembly(plan=plan, writing=plan, folder=prepared.folder)
+
+    def told(share: float, blocks: int) -> None:
+        percent = _BLOCKS_PERCENT * share
+        report(
+            Progress(
+                stage="calibrating",
+                percent=int(percent),
+                bytes_done=int(plan.tensor_bytes * percent / 100),
+                bytes_total=plan.tensor_bytes,
+                shards_done=blocks,
+            )
+        )
+
+    make_ready(staging, plan.digest)
+    return calibration.run(prepared.folder, staging, told=told, say=say)
+
+
+def _after_blocks(prepared: Prepared, report: Callable[[Progress], None]) -> Callable[[Progress], None]:
+    """``report`` for writing the output, as the last part of a calibrated run."""
+    if prepared.calibration is None:
+        return report
+    total, blocks = prepared.plan.tensor_bytes, prepared.calibration.blocks
+
+    def last_part(progress: Progress) -> None:
+        percent = _BLOCKS_PERCENT + (99 - _BLOCKS_PERCENT) * progress.bytes_done / max(1, progress.bytes_total)
+        report(
+            replace(
+                progress,
+                percent=int(percent),
+                bytes_done=int(total * percent / 100),
+                bytes_total=total,
+                shards_done=blocks + progress.shards_done,
+            )
+        )
+
+    return last_part
 
 
 def _say_plan(plan: Plan, say: Callable[[str], None]) -> None:

@@ -47,9 +47,10 @@ class WithBlocks:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assembly:
-    """What the ordinary writer makes the output of."""
+    """What the ordinary writer makes the output of: ``writing``, the steps of ``plan`` as they are taken."""
 
     plan: Plan
+    writing: Plan
     folder: Folder
 
 
@@ -59,7 +60,7 @@ def assemble(plan: Plan, folder: Folder, blocks: Sequence[Path]) -> Assembly:
     The files and the places of their tensors are the plan's own.
     """
     if not blocks:
-        return Assembly(plan=plan, folder=folder)
+        return Assembly(plan=plan, writing=plan, folder=folder)
     within = WithBlocks(folder, blocks[0].parent, [block.name for block in blocks])
     finished = {
         tensor.spec.name: _copied(
@@ -70,7 +71,8 @@ def assemble(plan: Plan, folder: Folder, blocks: Sequence[Path]) -> Assembly:
     }
     fingerprints = {block.name: within.fingerprint(block.name) for block in blocks}
     return Assembly(
-        plan=replace(
+        plan=plan,
+        writing=replace(
             plan,
             shards=tuple(_with_finished(shard, finished) for shard in plan.shards),
             fingerprints={**plan.fingerprints, **fingerprints},
