@@ -47,7 +47,7 @@ def test_scaling_never_loses_more_than_rounding_alone(
 ) -> None:
     rows, known = weight(6, COLUMNS, seed=seed), statistics(64, COLUMNS, seed=seed)
     format = format_of(bits, group_size, symmetric=symmetric)
-    scales = choose_scales(rows, known, format=format, fold=fold)
+    scales = choose_scales([rows], known, format=format, fold=fold)
     alone = lost(rows, known.gram, scales=torch.ones(COLUMNS), format=format)
     assert lost(rows, known.gram, scales=scales, format=format) <= alone
     assert torch.equal(scales, tied(scales, fold, reduce="amax"))
@@ -56,7 +56,7 @@ def test_scaling_never_loses_more_than_rounding_alone(
 def test_large_inputs_are_scaled_up_and_much_is_won() -> None:
     rows, known = weight(24, COLUMNS, seed=3), statistics(500, COLUMNS, seed=3)
     format = format_of(group_size=None)
-    scales = choose_scales(rows, known, format=format, fold=PLAIN)
+    scales = choose_scales([rows], known, format=format, fold=PLAIN)
     plain = layer_error(rows, format.round_nearest(rows).dense(), known)
     assert lost(rows, known.gram, scales=scales, format=format) < 0.7 * plain
     sizes = known.gram.diagonal()
@@ -65,7 +65,7 @@ def test_large_inputs_are_scaled_up_and_much_is_won() -> None:
 
 def test_columns_that_are_never_used_are_left_as_they_are() -> None:
     rows, known = weight(6, COLUMNS, seed=4), statistics(64, COLUMNS, seed=4, dead=(3, 9))
-    scales = choose_scales(rows, known, format=format_of(), fold=PLAIN)
+    scales = choose_scales([rows], known, format=format_of(), fold=PLAIN)
     assert scales[[3, 9]].tolist() == [1, 1]
     nothing = InputStatistics(COLUMNS, device=rows.device)
-    assert choose_scales(rows, nothing, format=format_of(), fold=PLAIN).tolist() == [1] * COLUMNS
+    assert choose_scales([rows], nothing, format=format_of(), fold=PLAIN).tolist() == [1] * COLUMNS

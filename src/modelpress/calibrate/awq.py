@@ -14,6 +14,8 @@ inputs are, and the r that loses the least is looked for. Where we differ:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -21,6 +23,9 @@ from modelpress.calibrate.architecture import Fold
 from modelpress.calibrate.fold import multiply_columns, tied
 from modelpress.calibrate.integers import IntegerFormat
 from modelpress.calibrate.statistics import InputStatistics
+
+#: Rows of all weights that scales are chosen by. Bounds the time of the choice, whatever the layers.
+ROWS = 512
 
 #: Ratios r are this far apart, as in the paper.
 _STEPS = 20
@@ -32,14 +37,17 @@ _WORSE_IN_A_ROW = 4
 _FURTHEST = 1e3
 
 
-def choose_scales(weight: Tensor, statistics: InputStatistics, *, format: IntegerFormat, fold: Fold) -> Tensor:
+def choose_scales(
+    weights: Sequence[Tensor], statistics: InputStatistics, *, format: IntegerFormat, fold: Fold
+) -> Tensor:
     """The scales of the input's columns, so that rounding the scaled weight loses the least of its outputs.
 
-    No scaling is among what is tried: by these statistics, rounding loses no more with the scales than without.
+    No scaling is among what is tried: by these statistics, rounding the rows they are chosen by loses no more with the
+    scales than without.
 
-    Shapes: weight float32 [rows, columns], of all layers that share the input row under row, or of so many of their
-    rows as stand for all -> float32 [columns].
+    Shapes: weights [rows, columns] of all layers that share the input -> float32 [columns].
     """
+    weight = _some_rows(weights)
     sizes = tied(statistics.gram.diagonal() / max(statistics.tokens, 1), fold, reduce="mean").sqrt()
     best = torch.ones_like(sizes)
     least = lost(weight, statistics.gram, scales=best, format=format)
@@ -65,6 +73,12 @@ def lost(weight: Tensor, gram: Tensor, *, scales: Tensor, format: IntegerFormat)
     found = format.fit(scaled, gram.diagonal() / scales.square())
     error = format.round_nearest(scaled, found).dense().float().div_(scales).sub_(weight)
     return float(((error @ gram) * error).sum(dtype=torch.float64))
+
+
+def _some_rows(weights: Sequence[Tensor]) -> Tensor:
+    """Rows taken evenly from all the weights: ROWS or a little more, if there are as many. float32."""
+    step = max(1, sum(len(weight) for weight in weights) // ROWS)
+    return torch.cat([weight[::step].float() for weight in weights])
 
 
 def _about_one(scales: Tensor) -> Tensor:

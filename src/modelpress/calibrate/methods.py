@@ -40,18 +40,18 @@ def _swept(work: BlockWork, weight: Tensor, statistics: InputStatistics, *, form
 
 
 def _by_loss(
-    work: BlockWork, weight: Tensor, statistics: InputStatistics, *, format: IntegerFormat, fold: Fold
+    work: BlockWork, weights: Sequence[Tensor], statistics: InputStatistics, *, format: IntegerFormat, fold: Fold
 ) -> Tensor:
-    return awq.choose_scales(weight, statistics, format=format, fold=fold)
+    return awq.choose_scales(weights, statistics, format=format, fold=fold)
 
 
-def _by_largest(
-    work: BlockWork, weight: Tensor, statistics: InputStatistics, *, format: IntegerFormat, fold: Fold
+def _by_sizes(
+    work: BlockWork, weights: Sequence[Tensor], statistics: InputStatistics, *, format: IntegerFormat, fold: Fold
 ) -> Tensor:
     tuning = work.recipe.tuning
     strength = None if tuning is None else tuning.smoothing_strength
     strength = smoothquant.STRENGTH if strength is None else strength
-    return smoothquant.choose_scales(weight, statistics, strength=strength, fold=fold)
+    return smoothquant.choose_scales(weights, statistics, strength=strength, fold=fold)
 
 
 def _sparsegpt(work: BlockWork, names: Sequence[str], statistics: InputStatistics) -> None:
@@ -97,7 +97,7 @@ def _damping(work: BlockWork) -> float:
 METHODS: Mapping[Method, BlockMethod] = {
     Method.GPTQ: by_groups(_gptq),
     Method.AWQ: by_scaled_groups(_by_loss, _swept),
-    Method.SMOOTHQUANT: by_scaled_groups(_by_largest, _swept, norms_alone=True, sizes=True),
+    Method.SMOOTHQUANT: by_scaled_groups(_by_sizes, _swept),
     Method.SPARSEGPT: by_groups(_sparsegpt),
     Method.WANDA: by_groups(_wanda),
     Method.STRUCTURED: prune_structure,

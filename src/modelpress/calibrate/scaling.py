@@ -23,17 +23,20 @@ from modelpress.calibrate.integers import IntegerFormat, RoundedWeight
 from modelpress.calibrate.lockstep import Batches, Group, pass_together, pass_twice
 from modelpress.calibrate.statistics import InputStatistics
 
-#: Rows of weights, evenly taken from all, that scales are chosen by. Bounds the time of the choice, whatever the layer.
-ROWS_CHOSEN_BY = 512
-
 
 class ScaleChooser(Protocol):
     """Chooses the scales of a group's input."""
 
     def __call__(
-        self, work: BlockWork, weight: Tensor, statistics: InputStatistics, *, format: IntegerFormat, fold: Fold
+        self,
+        work: BlockWork,
+        weights: Sequence[Tensor],
+        statistics: InputStatistics,
+        *,
+        format: IntegerFormat,
+        fold: Fold,
     ) -> Tensor:
-        """Shapes: weight float32 [rows, columns] of some of the layers' rows -> float32 [columns]."""
+        """Shapes: weights [rows, columns] of the block's dtype, of the layers that read it -> float32 [columns]."""
 
 
 class Rounder(Protocol):
@@ -45,12 +48,8 @@ class Rounder(Protocol):
         """Shapes: weight float32 [rows, columns]."""
 
 
-def by_scaled_groups(
-    choose: ScaleChooser, round: Rounder, *, norms_alone: bool = False, sizes: bool = False
-) -> BlockMethod:
+def by_scaled_groups(choose: ScaleChooser, round: Rounder) -> BlockMethod:
     """The block method that scales each group's input where there is a place for it, and rounds the group.
-
-    ``norms_alone``: only inputs that norms make are scaled. ``sizes``: see :class:`InputStatistics`.
 
     Layers behind a router share the scales of the norm before it, chosen by all tokens; an expert that too few tokens
     reach is rounded to the nearest, scaled as the others are.
@@ -65,8 +64,6 @@ def by_scaled_groups(
         tick: Callable[[float], None],
     ) -> Iterable[Tensor]:
         folds = folds_in(work.block, batches[0])
-        if norms_alone:
-            folds = tuple(fold for fold in folds if work.block.get_submodule(fold.source).weight.dim() == 1)
         scaled = _ScaledBlock(work=work, choose=choose, round=round, folds=folds)
         all_groups = _with_routers(groups, folds, work)
         done = 0
@@ -78,7 +75,7 @@ def by_scaled_groups(
             tick(done / len(all_groups))
 
         passing = pass_together if together else pass_twice
-        return passing(work.block, batches, all_groups, treat, sizes=sizes)
+        return passing(work.block, batches, all_groups, treat, sizes=False)
 
     return method
 
@@ -111,8 +108,8 @@ class _ScaledBlock:
         if not formats:
             return
         format, names = formats[0]
-        rows = _some_rows([self.work.weight(name) for name in names])
-        scales = self.choose(self.work, rows, statistics, format=format, fold=fold)
+        weights = [self.work.block.get_submodule(name).weight for name in names]
+        scales = self.choose(self.work, weights, statistics, format=format, fold=fold)
         true = _divide_source(self.work, fold, scales)
         for reader in fold.readers:
             self.divisors[reader] = true
@@ -137,12 +134,6 @@ class _ScaledBlock:
             scaled = weight if divisors is None else multiply_columns(weight, divisors)
             self.work.finish_rounded(name, format.round_nearest(scaled), divisors=divisors)
             self.work.tell(name, tokens=tokens, starved=True)
-
-
-def _some_rows(weights: Sequence[Tensor]) -> Tensor:
-    """Rows taken evenly from all the weights, ROWS_CHOSEN_BY or a little more if there are as many."""
-    step = max(1, sum(len(weight) for weight in weights) // ROWS_CHOSEN_BY)
-    return torch.cat([weight[::step] for weight in weights])
 
 
 def _divide_source(work: BlockWork, fold: Fold, scales: Tensor) -> Tensor:

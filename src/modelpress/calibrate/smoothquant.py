@@ -1,9 +1,21 @@
 """SmoothQuant: what makes activations hard to round, a few large columns, is moved into the weights.
 
-Source: Xiao, Lin, Seznec, Wu, Demouth, Han: SmoothQuant, 2022 (arXiv 2211.10438).
+Source: Xiao, Lin, Seznec, Wu, Demouth, Han: SmoothQuant, 2022 (arXiv 2211.10438): s = max|x|^a / max|w|^(1 - a), for
+inputs that norms make. Where we differ, both by measurement (SmolLM2-135M, INT8-PTQ, divergence in nats a token on text
+like the calibration's and on a licence; 0.0292 and 0.0411 without any scales):
+
+- A column's inputs are as large as the root of their mean square. The largest |x| belongs to a few tokens, often to the
+  first alone, and tokens are rounded by scales of their own; what makes all others hard to round is a column that is
+  large in every token. With the norms' inputs alone: 0.0150 and 0.0223 by the largest, 0.0135 and 0.0184 by the root
+  (by the largest, with a = 0.8: 0.0135 and 0.0224).
+- Inputs that linear layers make are smoothed too, those of the output and down projections: then 0.0087 and 0.0160.
+
+Of 0.0292, 0.0048 is the weights' share: how these are rounded matters less.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -19,13 +31,15 @@ STRENGTH = 0.5
 _LEAST, _MOST = 1e-4, 1e4
 
 
-def choose_scales(weight: Tensor, statistics: InputStatistics, *, strength: float, fold: Fold) -> Tensor:
-    """The scales s = max|x|^strength / max|w|^(1 - strength) of the input's columns; 1 for columns that are zero.
+def choose_scales(weights: Sequence[Tensor], statistics: InputStatistics, *, strength: float, fold: Fold) -> Tensor:
+    """The scales s = rms(x)^strength / max|w|^(1 - strength) of the input's columns; 1 for columns that are zero.
 
-    Shapes: weight float32 [rows, columns], of all layers that share the input, row under row -> float32 [columns].
+    Shapes: weights [rows, columns] of all layers that share the input -> float32 [columns].
     """
-    inputs = tied(statistics.largest, fold, reduce="amax")
-    weights = tied(weight.abs().amax(dim=0), fold, reduce="amax")
-    scales = inputs**strength / weights ** (1 - strength)
-    sound = (inputs > 0) & (weights > 0)
+    squares = statistics.gram.diagonal() / max(statistics.tokens, 1)
+    inputs = tied(squares, fold, reduce="mean").sqrt()
+    columns = torch.stack([weight.abs().amax(dim=0).float() for weight in weights]).amax(dim=0)
+    largest = tied(columns, fold, reduce="amax")
+    scales = inputs**strength / largest ** (1 - strength)
+    sound = (inputs > 0) & (largest > 0)
     return torch.where(sound, scales, 1.0).clamp(_LEAST, _MOST)
