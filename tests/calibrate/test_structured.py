@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor
 
 from modelpress.calibrate.decoder import Decoder
-from modelpress.calibrate.engine import Engine
+from modelpress.calibrate.engine import Engine, Told
 from modelpress.calibrate.structured import choose_blocks, choose_neurons, cosine_distance, lost, repair
 from modelpress.calibrate.structured_method import measure_distance, prune_structure, staying_blocks
 from modelpress.domain.method import Method, Strategy
@@ -135,7 +136,13 @@ def saved(model_type: str, folder: Path, **sizes: Any) -> Any:
     return model
 
 
-def pruned(source: Path, work: Path, *, ratio: float, scheme: str = "DENSE") -> tuple[Path, list[dict[str, Any]]]:
+def untold(share: float, blocks: int) -> None:
+    """Nobody hears of the progress."""
+
+
+def pruned(
+    source: Path, work: Path, *, ratio: float, scheme: str = "DENSE", told: Told = untold
+) -> tuple[Path, list[dict[str, Any]]]:
     """The output's directory, and what is told of each block."""
     folder = LocalFolder(source)
     checkpoint = open_checkpoint(folder)
@@ -153,10 +160,10 @@ def pruned(source: Path, work: Path, *, ratio: float, scheme: str = "DENSE") -> 
 
     staying = None
     if structure.kept_blocks < structure.blocks:
-        measured = engine(measure_distance).run(folder, work / "distances", told=lambda *_: None, say=lambda _: None)
+        measured = engine(measure_distance).run(folder, work / "distances", told=told, say=lambda _: None)
         staying = staying_blocks(measured.facts, structure, say=lambda _: None)
     finished = engine(prune_structure, structure=structure, staying=staying).run(
-        folder, work / "blocks", told=lambda *_: None, say=lambda _: None
+        folder, work / "blocks", told=told, say=lambda _: None
     )
     made = assemble(plan, folder, finished.files)
     compress(made.plan, made.folder, work / "out", report=lambda progress: None)
@@ -238,3 +245,25 @@ def test_what_is_left_is_rounded_as_if_it_had_been_pruned_before(scheme: str, tm
     compress(plan, LocalFolder(dense), tmp_path / "after", report=lambda progress: None)
     at_once, _ = pruned(tmp_path / "source", tmp_path / "once", ratio=1 / 3, scheme=scheme)
     assert (at_once / "model.safetensors").read_bytes() == (tmp_path / "after" / "model.safetensors").read_bytes()
+
+
+class Stopped(Exception):
+    """What stands for a kill."""
+
+
+def test_a_run_that_ends_early_goes_on_at_its_block_to_the_same_bytes(tmp_path: Path) -> None:
+    saved("llama", tmp_path / "source")
+    whole, _ = pruned(tmp_path / "source", tmp_path / "whole", ratio=0.7)
+    heard: list[int] = []
+
+    def stop_now_and_then(share: float, blocks: int) -> None:
+        heard.append(blocks)
+        if len(heard) in (3, 8, 16):
+            raise Stopped
+
+    out = None
+    while out is None:
+        with suppress(Stopped):
+            out, _ = pruned(tmp_path / "source", tmp_path / "again", ratio=0.7, told=stop_now_and_then)
+    assert len(heard) > 16
+    assert (out / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
