@@ -161,12 +161,12 @@ def pruned(
     staying = None
     if structure.kept_blocks < structure.blocks:
         measured = engine(measure_distance).run(folder, work / "distances", told=told, say=lambda _: None)
-        staying = staying_blocks(measured.facts, structure, say=lambda _: None)
+        staying = staying_blocks(measured.facts, structure)
     finished = engine(prune_structure, structure=structure, staying=staying).run(
         folder, work / "blocks", told=told, say=lambda _: None
     )
     made = assemble(plan, folder, finished.files)
-    compress(made.plan, made.folder, work / "out", report=lambda progress: None)
+    compress(made.writing, made.folder, work / "out", report=lambda progress: None)
     verify(made.plan, work / "out")
     return work / "out", [dict(facts) for facts in finished.facts]
 

@@ -50,9 +50,11 @@ class Calibration:
 
     @property
     def blocks(self) -> int:
-        """Of the output."""
+        """How many are finished in all: the output's, and before them, where some are to go, each that is measured."""
         structure = structure_of(self.checkpoint, self.plan.recipe)
-        return len(self.decoder.blocks) if structure is None else structure.kept_blocks
+        if structure is None or structure.kept_blocks == structure.blocks:
+            return len(self.decoder.blocks)
+        return structure.blocks + structure.kept_blocks
 
     def run(self, folder: Folder, staging: Path, *, told: Told, say: Callable[[str], None]) -> Assembly:
         """Calibrate every block, or those that an earlier run left; then what the output is written from.
@@ -66,10 +68,10 @@ class Calibration:
         staying = None
         if structure is not None and structure.kept_blocks < structure.blocks:
             staying = self._staying(structure, folder, staging, told=part_of(told, 0, _MEASURING), say=say)
-            told = part_of(told, _MEASURING, 1)
+            told = part_of(told, _MEASURING, 1, after=structure.blocks)
         engine = self._engine(METHODS[self.plan.recipe.method], structure=structure, staying=staying)
         finished = engine.run(folder, staging, told=told, say=say)
-        return assemble(self._told(finished.facts), folder, finished.files)
+        return assemble(self._told(finished.facts, staying), folder, finished.files)
 
     def _staying(
         self, structure: Structure, folder: Folder, staging: Path, *, told: Told, say: Callable[[str], None]
@@ -77,7 +79,7 @@ class Calibration:
         """The blocks that stay, by how far each turns the samples' hidden states: one pass more through all of them."""
         say(f"which {structure.kept_blocks} of {structure.blocks} blocks stay is measured first")
         measured = self._engine(measure_distance).run(folder, staging / MEASURED, told=told, say=say)
-        return staying_blocks(measured.facts, structure, say=say)
+        return staying_blocks(measured.facts, structure)
 
     def _engine(
         self, method: BlockMethod, *, structure: Structure | None = None, staying: Sequence[int] | None = None
@@ -102,10 +104,11 @@ class Calibration:
             f"{held / 1e9:.1f} GB of memory; matrix products alone take {self.needs.multiply_adds / rate:.0f} s"
         )
 
-    def _told(self, blocks: Sequence[Mapping[str, Any]]) -> Plan:
+    def _told(self, blocks: Sequence[Mapping[str, Any]], staying: Sequence[int] | None) -> Plan:
         """The plan, with a report that tells what calibration did."""
         plan = self.plan
-        notes = (*plan.notes, *self.samples.coverage.sentences(), *sentences(blocks))
+        left = () if staying is None else (f"Of the source's blocks, these stay: {', '.join(map(str, staying))}.",)
+        notes = (*plan.notes, *left, *self.samples.coverage.sentences(), *sentences(blocks))
         report = report_document(
             plan.recipe,
             group_size=plan.group_size,
@@ -117,9 +120,9 @@ class Calibration:
         return replace(plan, documents=documents, notes=notes, output_bytes=plan.output_bytes + grown)
 
 
-def part_of(told: Told, start: float, end: float) -> Told:
-    """What tells of a part of the run: its progress goes from ``start`` to ``end``."""
-    return lambda share, blocks: told(start + (end - start) * share, blocks if end == 1 else 0)
+def part_of(told: Told, start: float, end: float, *, after: int = 0) -> Told:
+    """What tells of a part of the run: it goes from ``start`` to ``end``, ``after`` so many blocks."""
+    return lambda share, blocks: told(start + (end - start) * share, after + blocks)
 
 
 def prepare_calibration(

@@ -72,15 +72,11 @@ def measure_distance(
     return outputs
 
 
-def staying_blocks(
-    measured: Sequence[Mapping[str, Any]], structure: Structure, *, say: Callable[[str], None]
-) -> list[int]:
-    """The blocks that stay, by what :func:`measure_distance` told of each; which go is said."""
+def staying_blocks(measured: Sequence[Mapping[str, Any]], structure: Structure) -> list[int]:
+    """The blocks that stay, by what :func:`measure_distance` told of each."""
     distances = torch.tensor([block["layers"][""][DISTANCE] for block in measured], dtype=torch.float64)
-    staying = choose_blocks(distances, structure.blocks - structure.kept_blocks).tolist()
-    gone = [number for number in range(structure.blocks) if number not in staying]
-    say(f"blocks that turn hidden states least go: {', '.join(map(str, gone))}")
-    return [int(number) for number in staying]
+    staying: list[int] = choose_blocks(distances, structure.blocks - structure.kept_blocks).tolist()
+    return staying
 
 
 def _narrow(work: BlockWork, name: str, statistics: InputStatistics) -> None:
