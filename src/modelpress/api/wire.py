@@ -179,11 +179,11 @@ class TuningForm(Request, frozen=True, kw_only=True):
     """The numbers that a method works with (ours); each is for some methods."""
 
     act_order: Annotated[
-        bool | None, Meta(description="gptq, smoothquant: whether the columns of the largest inputs are rounded first")
+        bool | None, Meta(description="gptq, awq, smoothquant: whether columns of the largest inputs are rounded first")
     ] = None
     dampening: Annotated[
         float | None,
-        Meta(description="gptq, smoothquant, sparsegpt, structured: above 0, at most 1; 0.01 where absent"),
+        Meta(description="those and sparsegpt, structured: above 0, at most 1; 0.01 where absent"),
     ] = None
     smoothing_strength: Annotated[
         float | None, Meta(description="smoothquant: 0 to 1, how much goes from activations into weights")

@@ -113,7 +113,7 @@ ActOrder = Annotated[
     bool | None,
     typer.Option(
         "--act-order/--no-act-order",
-        help="gptq, smoothquant: whether the columns of the largest inputs are rounded first.",
+        help="gptq, awq, smoothquant: whether the columns of the largest inputs are rounded first.",
         show_default="by method",
     ),
 ]
@@ -122,7 +122,7 @@ Dampening = Annotated[
     typer.Option(
         "--dampening",
         metavar="SHARE",
-        help="gptq, smoothquant, sparsegpt, structured: of the mean diagonal, added to the diagonal.",
+        help="Those and sparsegpt, structured: of the Gram matrix's mean diagonal, added to its diagonal.",
         show_default=str(DEFAULT_DAMPENING),
     ),
 ]

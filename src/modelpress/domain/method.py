@@ -64,7 +64,8 @@ class Method(StrEnum):
 _SPARSE = frozenset({Method.SPARSEGPT, Method.WANDA, Method.MAGNITUDE, Method.STRUCTURED})
 _TAKES = {
     Method.GPTQ: frozenset({"act_order", "dampening"}),
-    # Smoothed weights are rounded as gptq does.
+    # Scaled and smoothed weights are rounded as by gptq.
+    Method.AWQ: frozenset({"act_order", "dampening"}),
     Method.SMOOTHQUANT: frozenset({"smoothing_strength", "act_order", "dampening"}),
     Method.LEARNED: frozenset({"iterations"}),
     Method.SPARSEGPT: frozenset({"dampening"}),

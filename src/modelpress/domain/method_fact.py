@@ -36,7 +36,8 @@ METHODS = (
         method=Method.GPTQ, summary="column by column, what rounding one loses is made good by those that come after it"
     ),
     MethodFact(
-        method=Method.AWQ, summary="columns with large inputs are scaled up before rounding, and their inputs down"
+        method=Method.AWQ,
+        summary="columns with large inputs are scaled up, and their inputs down, before they are rounded as by gptq",
     ),
     MethodFact(
         method=Method.SMOOTHQUANT,

@@ -199,7 +199,7 @@ def _group_size(wanted: GroupSize, scheme: Scheme, field: str) -> GroupSize:
 
 def _symmetric(wanted: bool | None, scheme: Scheme, strategy: Strategy, field: str) -> bool | None:
     if wanted is False and strategy is Strategy.SPARSITY:
-        why = "what is pruned is rounded symmetrically, so that its zeros stay zeros"
+        why = "what is pruned is rounded symmetrically in this version"
         raise InvalidRequest(field, why, hint="leave it out")
     if wanted is None or wanted is scheme.symmetric:
         return None
