@@ -138,7 +138,8 @@ def api_page() -> str:
 
 _AUTO = (
     "`auto`, the usual one, is `gptq` where calibration is asked for and the scheme is one of integers in safetensors",
-    "files, else `rtn`; with strategy `Sparsity` it is `sparsegpt` where calibration is asked for, else `magnitude`.",
+    "files, `smoothquant` where that rounds activations too, else `rtn`; with strategy `Sparsity` it is `sparsegpt`",
+    "where calibration is asked for, else `magnitude`.",
     "Answers tell the method that was meant. See [options](options.md#methods).",
 )
 

@@ -49,7 +49,7 @@ def refused(strategy: str, rest: Mapping[str, object]) -> InvalidRequest:
         ("Quantization", "W4A16", C(), Method.GPTQ),
         ("Quantization", "W8A16", C(), Method.GPTQ),
         ("Quantization", "W2A16C16", C(), Method.GPTQ),
-        ("Quantization", "INT8-PTQ", C(source="self"), Method.GPTQ),
+        ("Quantization", "INT8-PTQ", C(source="self"), Method.SMOOTHQUANT),
         ("Quantization", "FP8", None, Method.RTN),
         ("Quantization", "Q4_0", None, Method.RTN),
         ("Sparsity", None, None, Method.MAGNITUDE),
@@ -66,6 +66,12 @@ def test_auto_is_the_method_that_fits_what_else_is_said(
     assert recipe == make_recipe(
         Wish(strategy=strategy, weight=weight, method=method.value.upper(), calibration=calibration)
     )
+
+
+def test_beside_smoothed_layers_some_can_have_weights_alone_rounded() -> None:
+    recipe = quantized("INT8-PTQ", calibration=C(), overrides=(OverrideWish(targets=("down_proj",), weight="W8A16"),))
+    assert recipe.method is Method.SMOOTHQUANT
+    assert recipe.overrides[0].scheme is W8A16C16
 
 
 @pytest.mark.parametrize("method", Method)

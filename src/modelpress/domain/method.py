@@ -60,6 +60,10 @@ class Method(StrEnum):
             return scheme.whole_numbers and scheme.activation_bits < 16
         return self is Method.RTN or scheme.whole_numbers
 
+    def fits_beside(self, scheme: Scheme) -> bool:
+        """Whether some modules can have weights of this scheme, beside others of one that it fits."""
+        return self.fits(scheme) or (self is Method.SMOOTHQUANT and scheme.whole_numbers)
+
 
 _SPARSE = frozenset({Method.SPARSEGPT, Method.WANDA, Method.MAGNITUDE, Method.STRUCTURED})
 _TAKES = {
@@ -111,7 +115,10 @@ def choose_method(name: str | None, given: Circumstances, *, field: str) -> Meth
 def _best(given: Circumstances) -> Method:
     if given.strategy is Strategy.SPARSITY:
         return Method.SPARSEGPT if given.calibrated else Method.MAGNITUDE
-    return Method.GPTQ if given.calibrated and Method.GPTQ.fits(given.scheme) else Method.RTN
+    if not given.calibrated:
+        return Method.RTN
+    # Where activations are rounded too, that loses most of all, and smoothing wins most of it back.
+    return next((method for method in (Method.SMOOTHQUANT, Method.GPTQ) if method.fits(given.scheme)), Method.RTN)
 
 
 def _fitting(method: Method) -> str:

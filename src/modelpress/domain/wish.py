@@ -261,6 +261,6 @@ def _overriding(name: str, recipe: Recipe, field: str) -> Scheme:
         scheme = IN_GGUF.get(scheme.name, scheme)
     if scheme.output_format != recipe.scheme.output_format:
         raise InvalidRequest(field, f"{scheme.name} does not go into the same files as {recipe.scheme.name}")
-    if not recipe.method.fits(scheme):
+    if not recipe.method.fits_beside(scheme):
         raise InvalidRequest(field, f"{recipe.method.value} does not make {scheme.name}", hint="take method rtn")
     return scheme
