@@ -175,13 +175,17 @@ def _total(columns: Sequence[_Column]) -> int:
 
 
 def _stays(line: Line) -> bool:
-    return line.treatment is None
+    """Whether its numbers are as they were, and as many."""
+    dense = line.treatment is None or (line.treatment.scheme is DENSE and line.treatment.sparsity is None)
+    return dense and line.output_bytes == line.source_bytes
 
 
 def _becomes(line: Line) -> str:
     if line.treatment is None:
         return _part_text(line.part) if line.output_dtype == line.dtype else line.output_dtype
-    return line.output_dtype if line.treatment.scheme.output_format == "gguf" else treatment_text(line.treatment)
+    if line.treatment.scheme.output_format == "gguf":
+        return line.output_dtype
+    return treatment_text(line.treatment) or ("stays" if _stays(line) else "smaller")
 
 
 def _part_text(part: Part) -> str:
@@ -193,11 +197,11 @@ def _part_text(part: Part) -> str:
 
 
 def treatment_text(treatment: Treatment) -> str:
-    """What is done in few words: ``50 % zeros W4A16C16 g64 asymmetric mse``; ``g64`` for groups of 64 columns."""
+    """What is done in few words: ``50 % sparse W4A16C16 g64 asymmetric mse``; ``g64`` for groups of 64 columns."""
     scheme, size = treatment.scheme, treatment.group_size
-    words = [] if treatment.sparsity is None else [f"{treatment.sparsity.title} zeros"]
+    words = [] if treatment.sparsity is None else [treatment.sparsity.title]
     if scheme is DENSE:
-        return " ".join(words) or "stays"
+        return " ".join(words)
     words.append(scheme.name)
     if scheme.grouping == "block":
         words.append(f"{size}×{size}")

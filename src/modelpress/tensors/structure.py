@@ -58,11 +58,8 @@ class UnmadeRows:
 
     count: int
     row_bytes: int
-
-    @property
-    def stored_bytes(self) -> int:
-        """See :class:`modelpress.tensors.rows.Rows`."""
-        return self.count * self.row_bytes
+    #: Of the source's tensor, from which they are made.
+    stored_bytes: int
 
     @property
     def finest(self) -> Rows:
@@ -291,7 +288,8 @@ def _narrowed_tensors(tensors: Iterable[SourceTensor], structure: Structure) -> 
 
 def _unmade(spec: TensorSpec, shape: tuple[int, ...]) -> UnmadeRows:
     count = prod(shape[:-1])
-    return UnmadeRows(count=count, row_bytes=replace(spec, shape=shape).size_bytes // max(1, count))
+    row_bytes = replace(spec, shape=shape).size_bytes // max(1, count)
+    return UnmadeRows(count=count, row_bytes=row_bytes, stored_bytes=spec.size_bytes)
 
 
 def _narrowed_config(config: Mapping[str, Any], structure: Structure) -> dict[str, Any]:

@@ -170,3 +170,15 @@ def test_a_gguf_file_is_a_model_by_itself_planned_or_compressed(cli: Cli, tmp_pa
     assert (tmp_path / "out" / "tokenizer.json").exists()
     refused = cli("compress", tmp_path / "several", tmp_path / "out2", "--weight", "W8A16")
     assert (refused.code, "hint: give the one file itself" in refused.err) == (1, True)
+
+
+def test_a_plan_of_pruning_tells_where_zeros_come_and_what_becomes_smaller(cli: Cli, tiny_model: Path) -> None:
+    sparse = cli("compress", tiny_model, "--sparsity", "0.3", "--weight", "W8A16", "--plan")
+    (row,) = (line for line in sparse.out.splitlines() if "up_proj" in line)
+    assert "30 % sparse W8A16C16" in row
+    structured = cli("compress", tiny_model, "--sparsity", "0.25", "--method", "structured", "--plan")
+    rows = {line.split()[0]: line for line in structured.out.splitlines() if "model." in line}
+    assert "256 × 224  BF16   smaller" in rows["model.layers.*.mlp.down_proj"]
+    assert "58.3%" in rows["model.layers.*.mlp.down_proj"]
+    assert "stays" in rows["model.layers.*.self_attn.q_proj"]
+    assert "%" not in rows["model.layers.*.self_attn.q_proj"]
