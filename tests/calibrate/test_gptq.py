@@ -52,12 +52,13 @@ def test_each_integer_is_the_nearest_to_what_the_papers_definition_has_there(
     assert farthest_decision(weight, hessian, rounded, bits=bits, order=sequence) < 0.502
 
 
-def test_the_factor_is_that_of_the_inverse() -> None:
-    gram = layers.statistics(300, 70, seed=1).gram
+@pytest.mark.parametrize("columns", [1, 70, 601])
+def test_the_factor_is_that_of_the_inverse(columns: int) -> None:
+    gram = layers.statistics(4 * columns + 9, columns, seed=1).gram
     known = curvature(gram, damping=0.02, most_important_first=True)
     assert known.order is not None
     mean = gram.diagonal().mean()
-    hessian = gram.double() / mean + 0.02 * torch.eye(70)
+    hessian = gram.double() / mean + 0.02 * torch.eye(columns)
     inverse = torch.linalg.inv(hessian[known.order][:, known.order])
     assert torch.equal(known.factor.triu(), known.factor)
     factor = known.factor.double()

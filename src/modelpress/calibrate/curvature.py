@@ -12,6 +12,9 @@ from modelpress.errors import InternalFailure
 #: The least damping that is tried where none works, and the factor to the next.
 _LEAST_DAMPING, _MORE = 1e-4, 10.0
 
+#: Columns of a triangular matrix above which it is inverted by halves.
+_INVERTED_AT_ONCE = 128
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Curvature:
@@ -41,13 +44,25 @@ def curvature(gram: Tensor, *, damping: float, most_important_first: bool) -> Cu
         gram, mean = torch.eye(len(gram), device=gram.device), torch.ones((), device=gram.device)
     order = gram.diagonal().argsort(descending=True, stable=True) if most_important_first else None
     turned = (torch.arange(len(gram), device=gram.device) if order is None else order).flip(0)
-    hessian = gram[turned][:, turned].div_(mean)
+    hessian = gram[turned[:, None], turned].div_(mean)
     lower = _factored(hessian, damping)
     importance = torch.empty(len(gram), device=gram.device)
     importance[turned] = hessian.diagonal()
-    identity = torch.eye(len(gram), device=gram.device)
-    inverse = torch.linalg.solve_triangular(lower, identity, upper=False)
-    return Curvature(importance=importance, factor=inverse.flip(0, 1), order=order)
+    del hessian
+    _invert(lower)
+    return Curvature(importance=importance, factor=lower.flip(0, 1), order=order)
+
+
+def _invert(lower: Tensor) -> None:
+    """Put the inverse of a lower triangular matrix in its place, without a second matrix of its size."""
+    half = len(lower) // 2
+    if half < _INVERTED_AT_ONCE:
+        lower.copy_(torch.linalg.solve_triangular(lower, torch.eye(len(lower), device=lower.device), upper=False))
+        return
+    first, below, last = lower[:half, :half], lower[half:, :half], lower[half:, half:]
+    _invert(first)
+    _invert(last)
+    below.copy_((last @ (below @ first)).neg_())
 
 
 def _factored(hessian: Tensor, damping: float) -> Tensor:
