@@ -20,6 +20,7 @@ from modelpress.calibrate.block_work import BlockWork
 from modelpress.calibrate.decoder import Call, Decoder
 from modelpress.calibrate.integers import IntegerFormat
 from modelpress.calibrate.lockstep import Group, groups_of
+from modelpress.calibrate.memory import give_back
 from modelpress.calibrate.source import Source
 from modelpress.calibrate.tensor_bytes import DTYPES
 from modelpress.calibrate.work_folder import WorkFolder
@@ -128,6 +129,7 @@ class Engine:
         decoder, count, of_decoder = self._decoder, len(self._staying), self._staying[number]
 
         def tick(share: float) -> None:
+            give_back()
             told((number + share) / count, number)
 
         tick(0)

@@ -33,7 +33,7 @@ from modelpress.tensors.structure import Structure
 #: The share of a run that measuring all blocks takes, where some are to go.
 _MEASURING = 0.3
 #: Tokens of a batch: enough for matrix products at full speed, few beside what a block's forward holds of them.
-BATCH_TOKENS = 4096
+BATCH_TOKENS = 2048
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 #: Tokens whose products are summed in one go.
-_TOKENS_AT_ONCE = 8192
+_TOKENS_AT_ONCE = 2048
 #: Columns whose products with those after them are summed in one go. Smaller panels save more of the half that is not
 #: needed, and are slower: this is the fastest from 576 columns to 4096.
 _PANEL = 256
