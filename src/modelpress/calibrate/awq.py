@@ -10,6 +10,8 @@ inputs are, and the r that loses the least is looked for. Where we differ:
 - Clipping, which the paper searches for after scaling, is part of how scales of integers are fitted, in every trial.
 - The scaled weight is then not rounded to the nearest but swept as GPTQ does (`methods.py`): the two add up. There, the
   layers' error was a quarter to a half of what scaling alone left, and up to 9 % less than what the sweep alone left.
+  The model's perplexity, 14.87 in bf16, became 16.29 so, 17.54 by scaling alone, and 16.11 by the sweep alone (W4A16 in
+  groups of 64, 4,096 tokens of calibration): which of the two loses less depends on the model.
 """
 
 from __future__ import annotations

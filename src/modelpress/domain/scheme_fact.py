@@ -191,8 +191,9 @@ _ALL = (
         scheme=INT8_PTQ,
         summary="8-bit weights, activations rounded to 8 bits while running (W8A8)",
         measured_ratio=0.61,
-        calibration_helps=False,
-        calibration=f"little is gained: {_PERPLEXITY}, is 15.26 without data and 15.12 with SmoothQuant and GPTQ",
+        calibration_helps=True,
+        calibration="SmolLM2-135M-Instruct diverges from itself in bf16 by 0.030 nats a token without data, and by "
+        "0.008 with method smoothquant",
         runtimes=(_TRANSFORMERS, _VLLM_CPU, _TURING),
     ),
     _few_bits(W7A16C16, measured_ratio=0.5724, perplexity="9.81"),

@@ -15,7 +15,7 @@ def test_schemes_are_told_in_a_table_or_in_full(cli: Cli) -> None:
         ["SCHEME", "ALSO", "OF BF16", "CALIBRATION", "SEEN TO LOAD IN"],
         ["W4A16C16", "W4A16, wint4", "25.8%", "helps", "transformers 5.17, vLLM 0.32 (CPU)"],
         ["W8A16C16", "W8A16, wint8", "50.0%", "hardly helps", "transformers 5.17"],
-        ["INT8-PTQ", "W8A8, W8A8C16, int8-ptq", "50.0%", "hardly helps", "transformers 5.17, vLLM 0.32 (CPU)"],
+        ["INT8-PTQ", "W8A8, W8A8C16, int8-ptq", "50.0%", "helps", "transformers 5.17, vLLM 0.32 (CPU)"],
     ]
     assert sorted(row[0] for row in table[1:]) == sorted(scheme.name for scheme in SCHEMES)
     told = json.loads(cli("schemes", "--json").out)
