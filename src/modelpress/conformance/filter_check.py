@@ -15,10 +15,10 @@ _ITEMS = "result.modelCompTaskList[]"
 
 
 def _listed(session: Session, **wanted: Any) -> list[dict[str, Any]]:
-    """The first tasks that a filter shows, newest first; pages may be empty before there is one."""
+    """A page of the tasks that a filter shows, newest first; pages may be empty before there is one."""
     marker = ""
     while True:
-        page = session.result(_LIST, {"pageReverse": True, "maxKeys": 20, "marker": marker, **wanted})
+        page = session.result(_LIST, {"pageReverse": True, "maxKeys": 100, "marker": marker, **wanted})
         marker = page["pageInfo"].get("nextMarker", "")
         if page["modelCompTaskList"] or not marker:
             return list(page["modelCompTaskList"])
