@@ -24,7 +24,9 @@ from modelpress.tensors.folder import LocalFolder
 from modelpress.tensors.grid import Grid
 from modelpress.tensors.plan import Plan
 from modelpress.tensors.pruned_rows import prune, zeros_of
+from tests.unit.gguf_models import tiny_file
 from tests.unit.tensors.models import CONFIG, Tensors, contents, encode, layers, plan_of, weight, write_model
+from tests.unit.tensors.test_sources import FP8, float8_layers
 
 HALF = Sparsity(ratio=0.5)
 PAIRS = Sparsity(ratio=0.5, pattern="2:4")
@@ -196,3 +198,21 @@ def test_another_ratio_is_another_plan(tmp_path: Path) -> None:
     source = write_model(tmp_path, layers(1))
     ratios = (HALF, PAIRS, Sparsity(ratio=0.4))
     assert len({plan_of(source, "DENSE", sparsity=ratio, **MAGNITUDE).digest for ratio in ratios}) == 3
+
+
+@pytest.mark.parametrize("form", ["gguf", "fp8"])
+def test_sources_in_other_forms_are_pruned_as_the_bf16_they_stand_for(tmp_path: Path, form: str) -> None:
+    source = tmp_path / "source"
+    if form == "fp8":
+        write_model(source, float8_layers(16, 64), config=FP8)
+    else:
+        source.mkdir()
+        (source / "model.gguf").write_bytes(tiny_file("llama"))
+    plan, files = written(source, tmp_path / "out", sparsity=Sparsity(ratio=0.25))
+    assert "quantization_config" not in json.loads(files["config.json"])
+    pruned = [step for shard in plan.shards for step in shard.steps if step.source.name.endswith("_proj.weight")]
+    assert pruned
+    for step in pruned:
+        data = stored(plan, tmp_path / "out", step.source.name)
+        numbers = np.frombuffer(data, dtype="<u2").reshape(step.source.shape)
+        assert ((numbers == 0).sum(axis=1) >= zeros_of(Sparsity(ratio=0.25), numbers.shape[1])).all()
