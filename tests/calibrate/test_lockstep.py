@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ def _loaded(model_type: str, folder: Path) -> Loaded:
 
 
 def _weights(tensors: dict[str, Tensor], block: str) -> dict[str, Tensor]:
-    return {n.removeprefix(f"{block}."): t for n, t in tensors.items() if n.startswith(f"{block}.")}
+    return {n.removeprefix(f"{block}."): t.clone() for n, t in tensors.items() if n.startswith(f"{block}.")}
 
 
 @pytest.mark.parametrize("model_type", CONFIGS)
@@ -66,9 +67,9 @@ def test_a_pass_in_lockstep_gives_the_outputs_of_batches_one_by_one(model_type: 
         groups = groups_of(block, *batches[0])
         expected = [run(block, *batch) for batch in batches]
         seen: dict[Group, InputStatistics] = {}
-        outputs = pass_together(block, batches, groups, seen.__setitem__)
+        outputs = pass_together([block], batches, groups, seen.__setitem__)
         again: dict[Group, InputStatistics] = {}
-        twice = list(pass_twice(block, batches, groups, again.__setitem__))
+        twice = list(pass_twice([block], batches, groups, again.__setitem__))
     assert all(map(torch.equal, outputs, expected))
     assert all(map(torch.equal, twice, expected))
     assert list(seen) == groups
@@ -107,12 +108,39 @@ def test_what_comes_later_sees_what_became_of_what_comes_before(tmp_path: Path) 
             for name in group.names:
                 block.get_submodule(name).weight.data.mul_(0.5)
 
-        outputs = pass_together(block, batches, groups, halve)
+        outputs = pass_together([block], batches, groups, halve)
         # The block is changed now; every group sees what it would see in the changed block from the start.
         after: list[Tensor] = []
-        again = pass_together(block, batches, groups, lambda group, statistics: after.append(statistics.gram))
+        again = pass_together([block], batches, groups, lambda group, statistics: after.append(statistics.gram))
     assert all(map(torch.equal, outputs, again))
     assert all(map(torch.equal, grams, after))
+
+
+@pytest.mark.parametrize("passing", [pass_together, pass_twice])
+def test_batches_that_take_turns_among_copies_of_the_block_give_what_one_block_gives(
+    passing: Any, tmp_path: Path
+) -> None:
+    # Two copies on one device stand for two devices: which batch goes where, and that all copies change alike, is told.
+    decoder, tensors = _loaded("qwen3_moe", tmp_path)
+    batches = _batches(decoder, tensors, 1)
+    outputs: list[list[Tensor]] = []
+    grams: list[list[Tensor]] = []
+    for count in (1, 2):
+        with decoder.loaded(1, _weights(tensors, decoder.names[1])) as block:
+            blocks = [block, *(deepcopy(block) for _ in range(count - 1))]
+            groups = groups_of(block, *batches[0])
+            seen: list[Tensor] = []
+
+            def halve(group: Group, statistics: InputStatistics, blocks: Any = blocks, seen: Any = seen) -> None:
+                seen.append(statistics.gram)
+                for one in blocks:
+                    for name in group.names:
+                        one.get_submodule(name).weight.data.mul_(0.5)
+
+            outputs.append(list(passing(blocks, batches, groups, halve)))
+            grams.append(seen)
+    assert all(map(torch.equal, *outputs))
+    assert all(map(torch.equal, *grams))
 
 
 def test_an_error_in_the_midst_leaves_no_coroutine_behind_and_the_block_as_usable_as_before(tmp_path: Path) -> None:
@@ -125,7 +153,7 @@ def test_an_error_in_the_midst_leaves_no_coroutine_behind_and_the_block_as_usabl
     with decoder.loaded(0, _weights(tensors, decoder.names[0])) as block:
         groups = groups_of(block, *batches[0])
         with pytest.raises(KeyboardInterrupt):
-            pass_together(block, batches, groups, fail)
+            pass_together([block], batches, groups, fail)
         assert torch.equal(run(block, *batches[0]), run(block, *batches[0]))
         assert not any(module._forward_pre_hooks for module in block.modules())
 

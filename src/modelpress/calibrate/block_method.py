@@ -69,7 +69,7 @@ def by_groups(treat: GroupMethod, *, sizes: bool = False) -> BlockMethod:
             tick(done / len(groups))
 
         passing = pass_together if together else pass_twice
-        return passing(work.block, batches, groups, treat_group, sizes=sizes)
+        return passing(work.blocks, batches, groups, treat_group, sizes=sizes)
 
     return method
 

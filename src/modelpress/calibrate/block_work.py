@@ -27,6 +27,8 @@ class BlockWork:
 
     number: int
     block: nn.Module
+    #: The same on further devices.
+    copies: Sequence[nn.Module] = ()
     recipe: Recipe
     #: What the plan makes of the block's tensors, by parameter.
     steps: Mapping[str, Step]
@@ -40,6 +42,11 @@ class BlockWork:
     rounded: dict[str, RoundedWeight] = field(default_factory=dict)
     #: Parameters that the output gets other numbers for, in place of the source's.
     replaced: dict[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def blocks(self) -> Sequence[nn.Module]:
+        """The block on each device, the first of which keeps what becomes of it."""
+        return (self.block, *self.copies)
 
     @property
     def wanted(self) -> frozenset[str]:
@@ -69,8 +76,9 @@ class BlockWork:
 
     def set_weight(self, module: str, weight: Tensor) -> None:
         """Have the block compute with another weight of the same shape, whatever the output gets."""
-        parameter = self.block.get_submodule(module).weight
-        parameter.data = weight.to(parameter.dtype)
+        for block in self.blocks:
+            parameter = block.get_submodule(module).weight
+            parameter.data = weight.to(parameter.device, parameter.dtype)
 
     def finish_rounded(self, module: str, rounded: RoundedWeight, *, divisors: Tensor | None = None) -> None:
         """The output gets these integers and scales; the block computes with them from now on.

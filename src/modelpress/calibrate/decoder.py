@@ -29,6 +29,21 @@ class Call:
     arguments: tuple[Any, ...]
     keywords: Mapping[str, Any]
 
+    def to(self, device: torch.device) -> Call:
+        """The same on another device."""
+        return Call(arguments=_on(device, self.arguments), keywords=_on(device, self.keywords))
+
+
+def _on(device: torch.device, value: Any) -> Any:
+    """``value`` with all tensors in it on the device."""
+    if isinstance(value, Tensor):
+        return value.to(device)
+    if isinstance(value, tuple | list):
+        return type(value)(_on(device, part) for part in value)
+    if isinstance(value, Mapping):
+        return {key: _on(device, part) for key, part in value.items()}
+    return value
+
 
 class Decoder:
     """The decoder of a causal language model. ``blocks`` are its layers in order, their weights on meta.

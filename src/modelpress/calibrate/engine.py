@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -46,8 +47,9 @@ class Finished:
 class Engine:
     """One run of a method over a checkpoint's blocks.
 
-    ``batches``: int64 [samples, length] each, token ids without padding. ``staying``: the decoder's blocks that the
-    output has, in order, where ``structure`` says that not all do; the output numbers them anew.
+    ``batches``: int64 [samples, length] each, token ids without padding. ``further``: devices besides the decoder's
+    own, which take their share of the batches. ``staying``: the decoder's blocks that the output has, in order, where
+    ``structure`` says that not all do; the output numbers them anew.
     """
 
     def __init__(
@@ -58,12 +60,13 @@ class Engine:
         *,
         method: BlockMethod,
         decoder: Decoder,
+        further: Sequence[torch.device] = (),
         together: bool = True,
         structure: Structure | None = None,
         staying: Sequence[int] | None = None,
     ) -> None:
         self._plan, self._method, self._batches, self._together = plan, method, batches, together
-        self._decoder = decoder
+        self._decoder, self._further = decoder, further
         self._structure = structure
         self._staying = range(len(decoder.blocks)) if staying is None else staying
         self._checkpoint = checkpoint
@@ -136,6 +139,7 @@ class Engine:
         name = decoder.names[of_decoder]
         with decoder.loaded(of_decoder, source.weights(name)) as block:
             work = self._work(number, block, source.names(name))
+            work.copies = [deepcopy(block).to(device) for device in self._further]
             batches = _Batches(kept, number, [call[of_decoder] for call in calls], device=decoder.device)
             groups = self._groups_of(work, batches[0])
             outputs = self._method(work, batches, groups, together=self._together, tick=tick)

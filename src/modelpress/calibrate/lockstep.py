@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-import torch
 from greenlet import getcurrent, greenlet
 from torch import Tensor, nn
 
@@ -102,15 +101,17 @@ Treat = Callable[[Group, InputStatistics], None]
 
 
 def pass_together(
-    block: nn.Module, batches: Batches, groups: Sequence[Group], treat: Treat, *, sizes: bool = True
+    blocks: Sequence[nn.Module], batches: Batches, groups: Sequence[Group], treat: Treat, *, sizes: bool = True
 ) -> list[Tensor]:
     """The block's outputs for all batches, each group of ``groups`` treated before anything goes through it.
 
+    ``blocks``: the block on each device, which ``treat`` changes alike; batches take turns among them, and what each
+    device sees is summed on the first. Devices that work by themselves, as GPUs do, work at the same time.
     ``groups`` in the order they are reached; a group that nothing reaches is treated with the statistics of no tokens.
     ``sizes``: see :class:`InputStatistics`.
     Memory: what each batch's forward holds between its layers, for all batches at once, and one group's statistics.
     """
-    return _Lockstep(block, groups, sizes=sizes).run(batches, treat)
+    return _Lockstep(blocks, groups, sizes=sizes).run(batches, treat)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -123,8 +124,8 @@ class _Paused:
 
 
 class _Lockstep:
-    def __init__(self, block: nn.Module, groups: Sequence[Group], *, sizes: bool) -> None:
-        self._block, self._sizes = block, sizes
+    def __init__(self, blocks: Sequence[nn.Module], groups: Sequence[Group], *, sizes: bool) -> None:
+        self._blocks, self._sizes = blocks, sizes
         self._paused = [_Paused(group=group) for group in groups]
         self._of_leader = {name: paused for paused in self._paused for name in paused.group.names}
 
@@ -132,10 +133,11 @@ class _Lockstep:
         outputs: list[Tensor | None] = [None] * len(batches)
 
         def start(number: int) -> None:
-            outputs[number] = run(self._block, *batches[number])
+            outputs[number] = _run(self._blocks, number, batches)
 
         hooks = [
-            self._block.get_submodule(name).register_forward_pre_hook(self._hook(paused))
+            block.get_submodule(name).register_forward_pre_hook(self._hook(paused))
+            for block in self._blocks
             for name, paused in self._of_leader.items()
         ]
         started: list[greenlet] = []
@@ -163,11 +165,10 @@ class _Lockstep:
         return pause
 
     def _treat(self, paused: _Paused, treat: Treat) -> None:
-        device = _device_of(self._block, paused.group)
-        statistics = InputStatistics(paused.group.columns, device=device, sizes=self._sizes)
+        statistics = _Statistics(self._blocks, paused.group, sizes=self._sizes)
         for _, inputs in paused.waiting:
             statistics.add(inputs)
-        treat(paused.group, statistics)
+        treat(paused.group, statistics.merged())
         paused.treated = True
         waiting, paused.waiting = paused.waiting, []
         for coroutine, _ in waiting:
@@ -175,31 +176,54 @@ class _Lockstep:
 
 
 def pass_twice(
-    block: nn.Module, batches: Batches, groups: Sequence[Group], treat: Treat, *, sizes: bool = True
+    blocks: Sequence[nn.Module], batches: Batches, groups: Sequence[Group], treat: Treat, *, sizes: bool = True
 ) -> Iterable[Tensor]:
     """:func:`pass_together` for batches too many to be within the block at once: all statistics, then all changes.
 
     Memory: one batch's forward, and all groups' statistics. Takes two passes, and layers are changed for inputs that
     come from unchanged layers of the same block.
     """
-    statistics = {
-        group: InputStatistics(group.columns, device=_device_of(block, group), sizes=sizes) for group in groups
-    }
+    statistics = {group: _Statistics(blocks, group, sizes=sizes) for group in groups}
 
     def note(group: Group) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
         return lambda module, arguments: statistics[group].add(arguments[0])
 
-    hooks = [block.get_submodule(group.names[0]).register_forward_pre_hook(note(group)) for group in groups]
+    hooks = [
+        block.get_submodule(group.names[0]).register_forward_pre_hook(note(group))
+        for block in blocks
+        for group in groups
+    ]
     try:
-        for hidden, call in batches:
-            run(block, hidden, call)
+        for number in range(len(batches)):
+            _run(blocks, number, batches)
     finally:
         for hook in hooks:
             hook.remove()
     for group in groups:
-        treat(group, statistics.pop(group))
-    return (run(block, hidden, call) for hidden, call in batches)
+        treat(group, statistics.pop(group).merged())
+    return (_run(blocks, number, batches) for number in range(len(batches)))
 
 
-def _device_of(block: nn.Module, group: Group) -> torch.device:
-    return block.get_submodule(group.names[0]).weight.device
+def _run(blocks: Sequence[nn.Module], number: int, batches: Batches) -> Tensor:
+    """A batch's output, of the block whose turn it is."""
+    block = blocks[number % len(blocks)]
+    device = next(block.parameters()).device
+    hidden, call = batches[number]
+    return run(block, hidden.to(device), call.to(device))
+
+
+class _Statistics:
+    """A group's statistics: of each device those of the batches that it had."""
+
+    def __init__(self, blocks: Sequence[nn.Module], group: Group, *, sizes: bool) -> None:
+        devices = dict.fromkeys(block.get_submodule(group.names[0]).weight.device for block in blocks)
+        self._parts = {device: InputStatistics(group.columns, device=device, sizes=sizes) for device in devices}
+
+    def add(self, inputs: Tensor) -> None:
+        self._parts[inputs.device].add(inputs)
+
+    def merged(self) -> InputStatistics:
+        first, *others = self._parts.values()
+        for other in others:
+            first.merge(other)
+        return first

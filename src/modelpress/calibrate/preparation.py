@@ -90,6 +90,7 @@ class Calibration:
             self.batches,
             method=method,
             decoder=self.decoder,
+            further=_further(self.decoder.device),
             together=self.together,
             structure=structure,
             staying=staying,
@@ -137,7 +138,7 @@ def prepare_calibration(
     if recipe.method not in METHODS:
         raise Unsupported(f"method {recipe.method.value} is not carried out by this version")
     torch.set_num_threads(threads or os.cpu_count() or 1)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
     decoder = Decoder(checkpoint.config, dtype=_dtype_of(checkpoint, device), device=device)
     samples = samples_of(checkpoint, recipe.calibration, file=file)
     made = tuple(batches(samples.ids, tokens_per_batch=BATCH_TOKENS))
@@ -151,6 +152,12 @@ def prepare_calibration(
         needs=needs,
         together=fits_together(needs, device),
     )
+
+
+def _further(first: torch.device) -> list[torch.device]:
+    """All GPUs but the first, where that is one."""
+    count = torch.cuda.device_count() if first.type == "cuda" else 0
+    return [torch.device("cuda", number) for number in range(1, count)]
 
 
 def _digest(plan: Plan, samples: Samples, device: torch.device) -> str:

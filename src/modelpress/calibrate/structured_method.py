@@ -47,7 +47,7 @@ def prune_structure(
         tick(done / len(narrowing))
 
     passing = pass_together if together else pass_twice
-    outputs = passing(work.block, batches, narrowing, treat)
+    outputs = passing(work.blocks, batches, narrowing, treat)
     _copy_the_rest(work)
     return outputs
 
