@@ -19,6 +19,7 @@ from modelpress.calibrate.methods import METHODS
 from modelpress.calibrate.needs import Needs, Sizes, fits_together, matrix_rate, needs_of
 from modelpress.calibrate.report import calibration_entry, sentences
 from modelpress.calibrate.samples import Samples, batches, samples_of
+from modelpress.calibrate.source import Source
 from modelpress.calibrate.structured_method import measure_distance, staying_blocks
 from modelpress.calibrate.tensor_bytes import DTYPES
 from modelpress.errors import Unsupported
@@ -140,6 +141,7 @@ def prepare_calibration(
     torch.set_num_threads(threads or os.cpu_count() or 1)
     device = torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
     decoder = Decoder(checkpoint.config, dtype=_dtype_of(checkpoint, device), device=device)
+    Source(checkpoint, decoder, checkpoint.folder)  # refuses what the decoder cannot be filled from
     samples = samples_of(checkpoint, recipe.calibration, file=file)
     made = tuple(batches(samples.ids, tokens_per_batch=BATCH_TOKENS))
     needs = needs_of(_sizes(decoder, made))
