@@ -125,6 +125,11 @@ def plan_structure(checkpoint: Checkpoint, recipe: Recipe) -> Structure:
     Raises: Unsupported if there are no such parts, they are not alike, or so much cannot go.
     """
     assert recipe.sparsity is not None, recipe
+    if not recipe.quantizes and (recipe.targets or recipe.ignore or recipe.overrides):
+        raise Unsupported(
+            "structured pruning takes neurons from all blocks alike, whatever targets, ignore and overrides say",
+            hint="leave them out; with a weight they say what is quantized",
+        )
     ratio = recipe.sparsity.ratio
     found = _Found(checkpoint, group=_group(recipe))
     for kept_blocks in range(found.blocks, 1, -1):

@@ -163,3 +163,10 @@ def test_fused_experts_and_models_without_feed_forward_parts_are_refused(tmp_pat
     plain = {name: tensor for name, tensor in decoder(2).items() if "mlp" not in name}
     with pytest.raises(Unsupported, match="structured pruning knows blocks by"):
         plan_structure(checkpoint(tmp_path / "plain", plain), recipe(0.5))
+
+
+def test_patterns_say_what_is_quantized_and_nothing_else(tmp_path: Path) -> None:
+    source = checkpoint(tmp_path)
+    assert plan_structure(source, recipe(0.25, "W8A16C16", ignore=("layers.0.*",))).kept_blocks == 8
+    with pytest.raises(Unsupported, match="from all blocks alike"):
+        plan_structure(source, recipe(0.25, ignore=("layers.0.*",)))
