@@ -97,9 +97,16 @@ class Engine:
             for number in range(first, len(self._staying)):
                 self._block(number, source, kept, calls, told)
                 planned.check()
-                _say_block(say, number, first=first, count=len(self._staying), began=began)
+                say(self._progress(number, first=first, seconds=time.monotonic() - began))
         numbers = range(len(self._staying))
         return Finished(files=[kept.block(n) for n in numbers], facts=[kept.facts(n) for n in numbers])
+
+    def _progress(self, number: int, *, first: int, seconds: float) -> str:
+        """Told when block ``number`` is finished, ``seconds`` after this run began with block ``first``."""
+        count, done = len(self._staying), number + 1 - first
+        rate = done * sum(batch.numel() for batch in self._batches) / seconds
+        left = seconds / done * (count - number - 1)
+        return f"block {number + 1} of {count} is finished: {rate:.0f} tokens a second; about {left:.0f} s left"
 
     def _begin(self, source: Source, kept: WorkFolder, *, anew: bool) -> list[list[Call]]:
         """For each batch, each block's call; where the run is new, what goes into the first block is kept as well."""
@@ -199,12 +206,6 @@ class _Batches:
 
     def __getitem__(self, index: int, /) -> tuple[Tensor, Call]:
         return self._kept.hidden(self._number, index).to(self._device), self._calls[index]
-
-
-def _say_block(say: Callable[[str], None], number: int, *, first: int, count: int, began: float) -> None:
-    took = time.monotonic() - began
-    left = took / (number + 1 - first) * (count - number - 1)
-    say(f"block {number + 1} of {count} is finished after {took:.1f} s; about {left:.0f} s left")
 
 
 def _format_of(rounding: IntegerRounding) -> IntegerFormat:

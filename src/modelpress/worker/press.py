@@ -154,7 +154,7 @@ def _calibrated(
         percent = _BLOCKS_PERCENT * share
         report(
             Progress(
-                stage="calibrating",
+                stage=f"calibrating block {min(blocks + 1, calibration.blocks)} of {calibration.blocks}",
                 percent=int(percent),
                 bytes_done=int(plan.tensor_bytes * percent / 100),
                 bytes_total=plan.tensor_bytes,
