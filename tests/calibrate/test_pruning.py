@@ -136,7 +136,7 @@ def test_sparsegpt_loses_less_than_wanda_and_wanda_less_than_magnitude(pattern: 
     sparsegpt, wanda, magnitude = (
         layers.layer_error(weight, pruned, known)
         for pruned in (
-            prune(weight, known, sparsity=sparsity),
+            prune(weight, known, sparsity=sparsity, damping=0.01),
             prune_by_wanda(weight, known, sparsity=sparsity),
             prune_by_magnitude(weight, sparsity=sparsity),
         )

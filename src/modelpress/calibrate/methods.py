@@ -17,7 +17,7 @@ from modelpress.calibrate.statistics import InputStatistics
 from modelpress.calibrate.structured_method import prune_structure
 from modelpress.domain.method import Method
 from modelpress.domain.sparsity import Sparsity
-from modelpress.domain.tuning import DEFAULT_DAMPENING
+from modelpress.domain.tuning import usual_dampening
 
 
 def _gptq(work: BlockWork, names: Sequence[str], statistics: InputStatistics) -> None:
@@ -91,7 +91,7 @@ def _sparsity(work: BlockWork) -> Sparsity:
 
 def _damping(work: BlockWork) -> float:
     tuning = work.recipe.tuning
-    return (tuning.dampening if tuning is not None else None) or DEFAULT_DAMPENING
+    return (tuning.dampening if tuning is not None else None) or usual_dampening(work.recipe.method)
 
 
 METHODS: Mapping[Method, BlockMethod] = {

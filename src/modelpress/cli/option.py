@@ -9,7 +9,7 @@ import typer
 
 from modelpress.domain.calibration import DEFAULT_LENGTH_TOKENS, DEFAULT_SAMPLES
 from modelpress.domain.scheme import SCHEMES, find_scheme
-from modelpress.domain.tuning import DEFAULT_DAMPENING
+from modelpress.domain.tuning import DEFAULT_DAMPENING, SPARSEGPT_DAMPENING
 
 #: Characters of a name, as the API has it.
 LONGEST_NAME = 64
@@ -123,7 +123,7 @@ Dampening = Annotated[
         "--dampening",
         metavar="SHARE",
         help="Those and sparsegpt, structured: of the Gram matrix's mean diagonal, added to its diagonal.",
-        show_default=str(DEFAULT_DAMPENING),
+        show_default=f"{DEFAULT_DAMPENING}; sparsegpt {SPARSEGPT_DAMPENING}",
     ),
 ]
 Smoothing = Annotated[

@@ -9,7 +9,9 @@ from typing import Any
 from modelpress.domain.method import Method
 from modelpress.errors import InvalidRequest
 
-DEFAULT_DAMPENING = 0.01
+#: SparseGPT's is larger: with 0.01 it loses 2 % more perplexity within its calibration's domain, 10 to 15 % outside
+#: (measured on SmolLM2-135M at a half: documentation, licences, Chinese).
+DEFAULT_DAMPENING, SPARSEGPT_DAMPENING = 0.01, 0.05
 MOST_ITERATIONS = 10_000
 
 
@@ -19,7 +21,7 @@ class Tuning:
 
     #: Whether columns are rounded in the order of how much their inputs weigh, the heaviest first.
     act_order: bool | None = None
-    #: Of the Gram matrix's mean diagonal, added to the diagonal; above 0, at most 1. None is DEFAULT_DAMPENING.
+    #: Of the Gram matrix's mean diagonal, added to the diagonal; above 0, at most 1. None is ``usual_dampening``.
     dampening: float | None = None
     #: How much of what is hard to round goes from activations into weights; 0 to 1.
     smoothing_strength: float | None = None
@@ -56,17 +58,22 @@ def make_tuning(wish: Tuning, method: Method, *, field: str) -> Tuning | None:
             raise InvalidRequest(f"{field}.{WIRE_NAMES[name]}", f"{method.value} has none", hint=f"it is for {able}")
     made = Tuning(
         act_order=wish.act_order,
-        dampening=_dampening(wish.dampening, f"{field}.dampening"),
+        dampening=_dampening(wish.dampening, f"{field}.dampening", usual=usual_dampening(method)),
         smoothing_strength=_strength(wish.smoothing_strength, f"{field}.smoothingStrength"),
         iterations=_iterations(wish.iterations, f"{field}.iterations"),
     )
     return made if made != Tuning() else None
 
 
-def _dampening(wanted: float | None, field: str) -> float | None:
+def usual_dampening(method: Method) -> float:
+    """What holds where nothing is said."""
+    return SPARSEGPT_DAMPENING if method is Method.SPARSEGPT else DEFAULT_DAMPENING
+
+
+def _dampening(wanted: float | None, field: str, *, usual: float) -> float | None:
     if wanted is not None and not 0 < wanted <= 1:
         raise InvalidRequest(field, f"{wanted:g} is not above 0 and at most 1")
-    return None if wanted in (None, DEFAULT_DAMPENING) else float(wanted)
+    return None if wanted in (None, usual) else float(wanted)
 
 
 def _strength(wanted: float | None, field: str) -> float | None:
