@@ -183,7 +183,7 @@ class TuningForm(Request, frozen=True, kw_only=True):
     ] = None
     dampening: Annotated[
         float | None,
-        Meta(description="those and sparsegpt, structured: above 0, at most 1; 0.01 where absent, for sparsegpt 0.05"),
+        Meta(description="those and sparsegpt, structured: above 0, at most 1; 0.01 where absent, for sparsegpt 0.1"),
     ] = None
     smoothing_strength: Annotated[
         float | None, Meta(description="smoothquant: 0 to 1, how much goes from activations into weights")

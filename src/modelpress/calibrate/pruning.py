@@ -23,7 +23,7 @@ def prune(
     statistics: InputStatistics,
     *,
     sparsity: Sparsity,
-    damping: float = 0.05,
+    damping: float = 0.1,
     layers: Sequence[int] = (),
 ) -> Tensor:
     """SparseGPT: what costs the layer's outputs least becomes zero, and what is left makes up for it.
