@@ -4,18 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from modelpress.calibrate.integers import IntegerFormat, RoundedWeight
+from modelpress.calibrate.lockstep import Batches
 from modelpress.calibrate.pruning import prune_by_magnitude
 from modelpress.calibrate.tensor_bytes import DTYPES, bytes_of
 from modelpress.domain.recipe import Recipe
 from modelpress.tensors.shard import Step
 from modelpress.tensors.spec import TensorSpec
+
+
+class Untouched(Protocol):
+    """The samples' way through the source's own blocks, for methods that compare with it.
+
+    A method that asks for it in one block asks for it in all, and keeps the outputs of each.
+    """
+
+    @property
+    def batches(self) -> Batches:
+        """What goes into this block in the source."""
+
+    def keep_outputs(self, outputs: Iterable[Tensor]) -> Sequence[Tensor]:
+        """Keep what the source's block gives for each batch; it is there to be read from then on."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -36,6 +51,10 @@ class BlockWork:
     formats: Mapping[str, IntegerFormat]
     #: Layers to be pruned, by module; those of ``formats`` too, where both is asked for.
     pruned: frozenset[str] = frozenset()
+    #: What the source's blocks are given and give.
+    untouched: Untouched | None = None
+    #: What is told of the block as a whole.
+    told: dict[str, Any] = field(default_factory=dict)
     #: What is told of the block's layers, by module.
     facts: dict[str, dict[str, Any]] = field(default_factory=dict)
     #: Of layers that are done.

@@ -7,9 +7,10 @@ go. So memory holds one block and what is in flight in it, and a run that is kil
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -147,12 +148,16 @@ class Engine:
         with decoder.loaded(of_decoder, source.weights(name)) as block:
             work = self._work(number, block, source.names(name))
             work.copies = [deepcopy(block).to(device) for device in self._further]
-            batches = _Batches(kept, number, [call[of_decoder] for call in calls], device=decoder.device)
+            called = [call[of_decoder] for call in calls]
+            batches = _Batches(partial(kept.hidden, number), called, device=decoder.device)
+            work.untouched = _Untouched(kept, number, called, device=decoder.device)
             groups = self._groups_of(work, batches[0])
             outputs = self._method(work, batches, groups, together=self._together, tick=tick)
             if number + 1 < count:
                 kept.keep_hidden(number + 1, outputs)
-            kept.finish(number, work.outputs(), facts={"block": number, "name": name, "layers": work.facts})
+            kept.finish(
+                number, work.outputs(), facts={"block": number, "name": name, **work.told, "layers": work.facts}
+            )
 
     def _work(self, number: int, block: torch.nn.Module, names: Mapping[str, str]) -> BlockWork:
         planned = {parameter: self._planned_name(name, number) for parameter, name in names.items()}
@@ -195,8 +200,8 @@ class Engine:
 class _Batches:
     """What goes into a block, each batch read from the disk when it is asked for: the system keeps what fits."""
 
-    def __init__(self, kept: WorkFolder, number: int, calls: Sequence[Call], *, device: torch.device) -> None:
-        self._kept, self._number, self._calls, self._device = kept, number, calls, device
+    def __init__(self, read: Callable[[int], Tensor], calls: Sequence[Call], *, device: torch.device) -> None:
+        self._read, self._calls, self._device = read, calls, device
 
     def __len__(self) -> int:
         return len(self._calls)
@@ -205,7 +210,32 @@ class _Batches:
         return (self[index] for index in range(len(self)))
 
     def __getitem__(self, index: int, /) -> tuple[Tensor, Call]:
-        return self._kept.hidden(self._number, index).to(self._device), self._calls[index]
+        return self._read(index).to(self._device), self._calls[index]
+
+
+class _Untouched:
+    """See :class:`modelpress.calibrate.block_work.Untouched`."""
+
+    def __init__(self, kept: WorkFolder, number: int, calls: Sequence[Call], *, device: torch.device) -> None:
+        self._kept, self._number, self._device = kept, number, device
+        self.batches = _Batches(partial(kept.untouched, number), calls, device=device)
+
+    def keep_outputs(self, outputs: Iterable[Tensor]) -> Sequence[Tensor]:
+        self._kept.keep_untouched(self._number + 1, outputs)
+        return _Outputs(partial(self._kept.untouched, self._number + 1), len(self.batches), device=self._device)
+
+
+class _Outputs(Sequence[Tensor]):
+    """What a block gave for each batch, read when it is asked for."""
+
+    def __init__(self, read: Callable[[int], Tensor], count: int, *, device: torch.device) -> None:
+        self._read, self._count, self._device = read, count, device
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._read(index).to(self._device)
 
 
 def _format_of(rounding: IntegerRounding) -> IntegerFormat:

@@ -12,6 +12,7 @@ from modelpress.calibrate.architecture import Fold
 from modelpress.calibrate.block_method import BlockMethod, by_groups
 from modelpress.calibrate.block_work import BlockWork
 from modelpress.calibrate.integers import IntegerFormat, RoundedWeight
+from modelpress.calibrate.learned_method import LearnedRounding
 from modelpress.calibrate.scaling import by_scaled_groups
 from modelpress.calibrate.statistics import InputStatistics
 from modelpress.calibrate.structured_method import prune_structure
@@ -98,6 +99,7 @@ METHODS: Mapping[Method, BlockMethod] = {
     Method.GPTQ: by_groups(_gptq),
     Method.AWQ: by_scaled_groups(_by_loss, _swept),
     Method.SMOOTHQUANT: by_scaled_groups(_by_sizes, _swept),
+    Method.LEARNED: LearnedRounding(_gptq),
     Method.SPARSEGPT: by_groups(_sparsegpt),
     Method.WANDA: by_groups(_wanda),
     Method.STRUCTURED: prune_structure,

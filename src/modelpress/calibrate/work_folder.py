@@ -1,8 +1,9 @@
 """What a calibrated run keeps on the disk, so that the next one goes on at the block where this one was killed.
 
 ``block-00007.safetensors`` holds what the output gets of block 7, ``block-00007.json`` what is told of it, and
-``hidden-00008.bin`` what went into block 8. Each is written beside its place and renamed when it is whole, the block's
-tensors last: a block that is there is finished.
+``hidden-00008.bin`` what went into block 8; for methods that compare with the source, ``untouched-00008.bin`` what goes
+into block 8 there, where no block was changed. Each is written beside its place and renamed when it is whole, the
+block's tensors last: a block that is there is finished.
 """
 
 from __future__ import annotations
@@ -77,10 +78,20 @@ class WorkFolder:
                 new.write_at(len(header) + offset, tensors[spec].data)
             new.commit()
         self._hidden(number).unlink(missing_ok=True)
+        self._untouched(number).unlink(missing_ok=True)
+        if number + 1 == self._blocks:
+            self._untouched(self._blocks).unlink(missing_ok=True)
 
     def keep_hidden(self, number: int, batches: Iterable[Tensor]) -> None:
         """Keep what goes into block ``number``: hidden states of each batch, in order."""
-        with NewFile(self._hidden(number), size_bytes=self._offsets[-1]) as new:
+        self._keep(self._hidden(number), batches)
+
+    def keep_untouched(self, number: int, batches: Iterable[Tensor]) -> None:
+        """Keep what goes into block ``number`` of the source."""
+        self._keep(self._untouched(number), batches)
+
+    def _keep(self, file: Path, batches: Iterable[Tensor]) -> None:
+        with NewFile(file, size_bytes=self._offsets[-1]) as new:
             for batch, shape, offset in zip(batches, self._shapes, self._offsets[:-1], strict=True):
                 assert tuple(batch.shape) == shape, (batch.shape, shape)
                 new.write_at(offset, bytes_of(batch.to(self._dtype)).data)
@@ -88,8 +99,15 @@ class WorkFolder:
 
     def hidden(self, number: int, batch: int) -> Tensor:
         """What goes into block ``number`` of one batch, on the CPU."""
+        return self._read(self._hidden(number), batch)
+
+    def untouched(self, number: int, batch: int) -> Tensor:
+        """What goes into block ``number`` of the source; into the first, it is the same."""
+        return self._read(self._untouched(number) if number else self._hidden(0), batch)
+
+    def _read(self, file: Path, batch: int) -> Tensor:
         start, stop = self._offsets[batch : batch + 2]
-        data = np.fromfile(self._hidden(number), dtype=np.uint8, offset=start, count=stop - start)
+        data = np.fromfile(file, dtype=np.uint8, offset=start, count=stop - start)
         return torch.from_numpy(data).view(self._dtype).reshape(self._shapes[batch])
 
     def start_over(self) -> None:
@@ -102,3 +120,6 @@ class WorkFolder:
 
     def _hidden(self, number: int) -> Path:
         return self.path / f"hidden-{number:05}.bin"
+
+    def _untouched(self, number: int) -> Path:
+        return self.path / f"untouched-{number:05}.bin"
