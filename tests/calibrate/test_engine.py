@@ -69,7 +69,7 @@ def test_every_class_of_architecture_loads_and_computes(model_type: str, method:
     assert logits_of(tmp_path / "out").isfinite().all()
 
 
-@pytest.mark.parametrize("method", ["gptq", "awq", "smoothquant"])
+@pytest.mark.parametrize("method", ["gptq", "learned", "awq", "smoothquant"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
 def test_sources_of_other_precision_keep_it(dtype: torch.dtype, method: str, tmp_path: Path) -> None:
     source = write_source(tmp_path / "source", dtype=dtype)
@@ -209,9 +209,10 @@ def test_progress_grows_from_nothing_to_the_end_and_counts_blocks(name: str, lla
     assert list(dict.fromkeys(progress.stage for progress in told)) == ["calibrating", "compressing", "verify"]
 
 
-def test_two_runs_write_the_same_bytes(llama: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["awq", "learned"])
+def test_two_runs_write_the_same_bytes(name: str, llama: Path, tmp_path: Path) -> None:
     for out in ("first", "second"):
-        run(llama, tmp_path / out, RECIPES["awq"])
+        run(llama, tmp_path / out, RECIPES[name])
     assert (tmp_path / "first/model.safetensors").read_bytes() == (tmp_path / "second/model.safetensors").read_bytes()
 
 

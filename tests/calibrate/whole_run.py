@@ -17,6 +17,7 @@ from modelpress.domain.recipe import Recipe
 from modelpress.domain.scheme import known_scheme
 from modelpress.domain.sparsity import Sparsity
 from modelpress.domain.task import Progress
+from modelpress.domain.tuning import Tuning
 from modelpress.tensors.folder import LocalFolder
 from modelpress.tensors.plan import Plan
 from modelpress.worker.press import press
@@ -56,6 +57,7 @@ def pruning(method: Method, scheme: str = "DENSE", *, sparsity: Sparsity = HALF)
 #: One recipe for each way that a run can go.
 RECIPES = {
     "gptq": quantizing(Method.GPTQ),
+    "learned": quantizing(Method.LEARNED, tuning=Tuning(iterations=6)),
     "awq": quantizing(Method.AWQ),
     "smoothquant": quantizing(Method.SMOOTHQUANT, "INT8-PTQ"),
     "sparsegpt": pruning(Method.SPARSEGPT),
