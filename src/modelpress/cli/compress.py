@@ -106,7 +106,8 @@ def _compress(source: Path, destination: Path, *, job: _Job, as_json: bool) -> N
         say(note)
     staging = _staging(target, prepared.plan)
     with _held(staging):
-        plan, measured = _carry_out(prepared, staging=staging, threads=job.threads)
+        carry_out = _carry_out if staging != target else _carried_out
+        plan, measured = carry_out(prepared, staging=staging, threads=job.threads)
         _publish(staging, target)
     for note in plan.notes[len(prepared.plan.notes) :]:
         say(note)
@@ -192,6 +193,18 @@ def _carry_out(prepared: Prepared, *, staging: Path, threads: int | None) -> tup
         elif _is_bare(staging):
             shutil.rmtree(staging, ignore_errors=True)
         raise
+
+
+def _carried_out(prepared: Prepared, *, staging: Path, threads: int | None) -> tuple[Plan, Statistics]:
+    """What :func:`_carry_out` gives, for a run that was killed when its output was verified and had its name.
+
+    Then what it was made of is no more needed, and of calibrated blocks some may be gone already.
+    """
+    from modelpress.worker.press import measured
+
+    say(f"{staging} was finished before, but for its last step")
+    plan = prepared.plan
+    return plan, measured(plan, staging, seconds=0, shards_reused=len(plan.shards))
 
 
 def _is_bare(staging: Path) -> bool:

@@ -119,23 +119,28 @@ def carry_out(
         )
     )
     verify(plan, staging)
-    statistics = Statistics(
-        source_bytes=plan.source_bytes,
-        output_bytes=sum(
-            entry.stat().st_size for entry in staging.iterdir() if entry.is_file() and entry.name != MANIFEST
-        ),
-        seconds=round(time.monotonic() - began, 3),
-        peak_memory_bytes=peak_memory_bytes(),
-        shards_reused=reused,
-        group_size=plan.group_size,
-        kernel=KERNEL,
-    )
+    statistics = measured(plan, staging, seconds=time.monotonic() - began, shards_reused=reused)
     say("verified: headers, shapes and scales are those of the plan")
     say(
         f"done: {statistics.source_bytes} bytes became {statistics.output_bytes} in {statistics.seconds:.1f} s, "
         f"with at most {statistics.peak_memory_bytes} bytes of memory"
     )
     return plan, statistics
+
+
+def measured(plan: Plan, directory: Path, *, seconds: float, shards_reused: int) -> Statistics:
+    """What is told of a run that wrote ``directory``."""
+    return Statistics(
+        source_bytes=plan.source_bytes,
+        output_bytes=sum(
+            entry.stat().st_size for entry in directory.iterdir() if entry.is_file() and entry.name != MANIFEST
+        ),
+        seconds=round(seconds, 3),
+        peak_memory_bytes=peak_memory_bytes(),
+        shards_reused=shards_reused,
+        group_size=plan.group_size,
+        kernel=KERNEL,
+    )
 
 
 #: The share of a calibrated run that is its blocks; the rest is writing the output, which takes seconds.

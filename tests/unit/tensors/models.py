@@ -81,4 +81,4 @@ def plan_of(directory: Path, scheme: str = "W4A16C16", **wishes: Any) -> Plan:
 
 def contents(directory: Path) -> dict[str, bytes]:
     """Every file of a directory."""
-    return {path.name: path.read_bytes() for path in directory.iterdir()}
+    return {path.name: path.read_bytes() for path in directory.iterdir() if path.is_file()}
