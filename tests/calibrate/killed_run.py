@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 from collections import Counter
 from itertools import count
 from pathlib import Path
@@ -38,6 +39,8 @@ def in_child(work: Any) -> int:
     try:
         work()
         status = 0
+    except BaseException:
+        traceback.print_exc()
     finally:
         os._exit(status)
 
