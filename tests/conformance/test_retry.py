@@ -8,6 +8,7 @@ import pytest
 
 from modelpress.domain.task import RETRIABLE, Task, TaskStatus
 from modelpress.errors import ModelNotSupported, NoSuchModel, NoSuchTask, TaskStatusConflict
+from modelpress.tensors.staging import CALIBRATED, MANIFEST, MEASURED
 from tests.conformance.house import House, make_house, stage
 from tests.conformance.scene import STATISTICS
 
@@ -73,6 +74,39 @@ def test_a_retry_without_staging_to_take_over_begins_anew(house: House) -> None:
     assert (assignment.task.id, assignment.staging.exists()) == (new.id, False)
     stage(assignment)
     assert house.services.work.publish(assignment, STATISTICS)
+
+
+def _end_between_blocks(house: House, folder: str, *names: str) -> Task:
+    """A task that is stopped while its second block is calibrated, or measured; ``names`` are there by then."""
+    task = house.task()
+    assignment = house.claim()
+    blocks = assignment.staging / folder
+    blocks.mkdir(parents=True)
+    (assignment.staging / MANIFEST).write_text("{}")
+    for name in names:
+        (blocks / name).write_bytes(b"something")
+    house.services.tasks.cancel(house.caller, task.id)
+    house.services.work.stopped(assignment.task)
+    return task
+
+
+#: Where calibrated blocks lie in a staging folder, and measured ones.
+BLOCKS = [CALIBRATED, f"{MEASURED}/{CALIBRATED}"]
+
+
+@pytest.mark.parametrize("folder", BLOCKS)
+def test_whole_blocks_are_taken_over_with_what_goes_into_the_next_one(folder: str, house: House) -> None:
+    whole = ["block-00000.json", "block-00000.safetensors", "hidden-00001.bin"]
+    old = _end_between_blocks(house, folder, *whole, "block-00001.safetensors.1.partial")
+    _retry(house, old)
+    taken = house.claim().staging / folder
+    assert sorted(entry.name for entry in taken.iterdir()) == whole
+
+
+@pytest.mark.parametrize("folder", BLOCKS)
+def test_where_no_block_was_finished_nothing_is_kept(folder: str, house: House) -> None:
+    _end_between_blocks(house, folder, "hidden-00000.bin")
+    assert house.staging_folders() == []
 
 
 def test_staging_that_an_open_retry_waits_for_is_not_swept(house: House) -> None:

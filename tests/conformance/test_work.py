@@ -260,7 +260,7 @@ def test_three_attempts_in_a_row_without_a_shard_fail_the_task_as_worker_lost(ho
     assert house.services.work.claim("worker") is None
     failed = house.services.tasks.get(house.caller, task.id)
     assert failed.status is S.FAILED
-    assert failed.reason == "WorkerLost: 3 attempts in a row ended without finishing a shard"
+    assert failed.reason == "WorkerLost: 3 attempts in a row ended without finishing a shard or a block"
 
 
 def test_an_attempt_that_finished_a_shard_begins_the_count_anew(house: House) -> None:

@@ -17,6 +17,9 @@ from modelpress.worker.supervisor import Supervisor
 class _Task:
     id: str
     attempt: int = 1
+    percent: int = 0
+    bytes_done: int = 0
+    bytes_total: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

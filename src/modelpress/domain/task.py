@@ -43,7 +43,7 @@ OPEN = frozenset(TaskStatus) - FINAL
 #: Ended without a result: the same may be asked for once more.
 RETRIABLE = frozenset({_S.FAILED, _S.STOPPED})
 
-#: After this many attempts in a row that finished no shard, the task fails as WorkerLost.
+#: After this many attempts in a row that finished no shard and no block, the task fails as WorkerLost.
 BARREN_ATTEMPTS_ALLOWED = 3
 
 
@@ -63,10 +63,22 @@ class Held(Protocol):
     def attempt(self) -> int:
         """The fencing number."""
 
+    @property
+    def percent(self) -> int:
+        """How far it was when it was claimed."""
+
+    @property
+    def bytes_done(self) -> int:
+        """Of ``bytes_total``, when it was claimed."""
+
+    @property
+    def bytes_total(self) -> int:
+        """0 until an attempt has told."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """How far an attempt is. ``shards_done`` counts whole output shards: what a kill cannot take away."""
+    """How far an attempt is. ``shards_done`` counts whole shards and calibrated blocks: what no kill takes away."""
 
     stage: str
     percent: int

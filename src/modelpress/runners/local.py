@@ -17,7 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-_PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "PYTHONPATH", "VIRTUAL_ENV", "MODELPRESS_KERNEL", "TZ")
+_PASSED_ON = (
+    *("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "PYTHONPATH", "VIRTUAL_ENV", "MODELPRESS_KERNEL", "TZ"),
+    # Which accelerators calibration may use, and where their libraries are.
+    *("CUDA_VISIBLE_DEVICES", "LD_LIBRARY_PATH"),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

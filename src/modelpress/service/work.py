@@ -87,7 +87,7 @@ class WorkService:
             published = task.statistics if self._buckets.path(output).is_dir() else None
             if task.barren_attempts > BARREN_ATTEMPTS_ALLOWED and published is None:
                 count = task.barren_attempts - 1
-                self._give_up(task, WorkerLost(f"{count} attempts in a row ended without finishing a shard"))
+                self._give_up(task, WorkerLost(f"{count} attempts in a row ended without finishing a shard or a block"))
                 continue
             try:
                 directory = self._source(source, task)
@@ -189,7 +189,7 @@ class WorkService:
         return status is TaskStatus.STOPPING
 
     def fail(self, task: Task, reason: str) -> None:
-        """End the task as failed; finished shards are kept for a retry, where that may go better.
+        """End the task as failed; finished shards and blocks are kept for a retry, where that may go better.
 
         Raises: LeaseLost.
         """
@@ -199,7 +199,7 @@ class WorkService:
         self._tidy(task)
 
     def stopped(self, task: Task) -> None:
-        """End the task as stopped; finished shards are kept for a retry.
+        """End the task as stopped; finished shards and blocks are kept for a retry.
 
         Raises: LeaseLost.
         """

@@ -82,10 +82,19 @@ def holds(directory: Path, digest: str) -> bool:
 
 
 def settle(directory: Path) -> None:
-    """Keep what is whole, for a later run of the same plan; a directory without any is removed, if it is there."""
+    """Keep what is whole, for a later run of the same plan; a directory without any is removed, if it is there.
+
+    Blocks that are calibrated are kept with what goes into the next one; where none is, that is quickly made again.
+    """
     if not directory.is_dir():
         return
     remove_partials(directory)
+    for name in (CALIBRATED, MEASURED):
+        blocks = directory / name
+        for folder in (blocks, blocks / CALIBRATED):
+            remove_partials(folder)
+        if not any(blocks.rglob("*.safetensors")):
+            shutil.rmtree(blocks, ignore_errors=True)
     if all(entry.name.startswith(MANIFEST) for entry in directory.iterdir()):
         shutil.rmtree(directory, ignore_errors=True)
 

@@ -22,7 +22,7 @@ from typing import Any
 
 import structlog
 
-from modelpress.domain.task import Progress
+from modelpress.domain.task import Held, Progress
 from modelpress.errors import DiskFull, InternalFailure, LeaseLost, StoreUnavailable, TaskError
 from modelpress.runners.local import LocalProcess
 from modelpress.service.clock import system_clock
@@ -37,7 +37,6 @@ _LOOK_SECONDS = 0.1
 _CLAIM_SECONDS = 0.5
 _REPORT_SECONDS = 1.0
 _SWEEP_SECONDS = 600.0
-_STARTING = Progress(stage="starting", percent=0, bytes_done=0, bytes_total=0, shards_done=0)
 
 
 class _Attempt:
@@ -47,7 +46,7 @@ class _Attempt:
         self.work = work
         self.assignment = assignment
         self.process = process
-        self.progress = _STARTING
+        self.progress = _starting(assignment.task)
         self.pace = Pace()
         self.reported_at = self.renewed_at = time.monotonic()
         self.shards_at_start: int | None = None
@@ -172,7 +171,7 @@ class Supervisor:
         now = time.monotonic()
         if attempt.stop_asked_at is not None and now - attempt.stop_asked_at >= self._settings.stop_grace_seconds:
             attempt.process.signal_group(signal.SIGKILL)
-        # The first shard is told of at once: a supervisor killed a moment later must not leave its attempt barren.
+        # The first shard or block is told of at once: a supervisor killed then must not leave its attempt barren.
         first_fruit = attempt.fruitful and not attempt.fruit_reported
         if first_fruit or now - attempt.reported_at >= _REPORT_SECONDS:
             attempt.reported_at = now
@@ -245,6 +244,17 @@ class Supervisor:
     def _forget(self, attempt: _Attempt) -> None:
         attempt.process.close()
         self._attempts.remove(attempt)
+
+
+def _starting(task: Held) -> Progress:
+    """As far as the attempts before it were, until the attempt tells: what they finished is not to be done again."""
+    return Progress(
+        stage="starting",
+        percent=task.percent,
+        bytes_done=task.bytes_done,
+        bytes_total=task.bytes_total,
+        shards_done=0,
+    )
 
 
 def _say(assignment: Assignment, text: str) -> None:
