@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,9 +31,10 @@ def make_server(tmp_path: Path) -> Iterator[MakeServer]:
         arguments: Sequence[str] = (),
         environment: Mapping[str, str] | None = None,
         wrapper: Sequence[str] = (),
+        python: Path = Path(sys.executable),
     ) -> Server:
         assert not servers, "one server a test"
-        server = Server(tmp_path / "data", arguments=arguments, environment=environment, wrapper=wrapper)
+        server = Server(tmp_path / "data", arguments=arguments, environment=environment, wrapper=wrapper, python=python)
         servers.append(server)
         server.start()
         return server

@@ -95,12 +95,14 @@ class Server:
         arguments: Sequence[str] = (),
         environment: Mapping[str, str] | None = None,
         wrapper: Sequence[str] = (),
+        python: Path = Path(sys.executable),
     ) -> None:
         self.data = data
         self.processes = Processes(data.with_name(data.name + "-tmp"))
         self._arguments = arguments
         self._environment = {"MODELPRESS_LEASE_SECONDS": f"{LEASE_SECONDS:.0f}", **(environment or {})}
         self._wrapper = wrapper
+        self._python = python
         self._process: subprocess.Popen[str] | None = None
         self._readers: list[threading.Thread] = []
         self.lines: list[str] = []
@@ -119,7 +121,7 @@ class Server:
 
     def spawn(self, command: str, *arguments: str, stderr: int | TextIO) -> subprocess.Popen[str]:
         """A ``modelpress`` process on the same data, of the same mark."""
-        program = [*self._wrapper, sys.executable, "-m", "modelpress.cli.main"]
+        program = [*self._wrapper, str(self._python), "-m", "modelpress.cli.main"]
         return subprocess.Popen(
             [*program, command, "--data", str(self.data), *arguments],
             env=self.processes.full_environment(self._environment),
