@@ -148,7 +148,7 @@ def test_the_sdk_creates_follows_and_gets_calibrated_models_and_the_command_line
         assert detail["config"]["method"] == method
         percents = [percent for _, percent in looks]
         assert percents == sorted(percents), looks
-        assert "calibrating" in [stage for stage, _ in looks], looks
+        assert any(stage.startswith("calibrating block ") for stage, _ in looks if stage), looks
         output = server.output(detail)
         told = report(output)
         assert told["recipe"]["method"] == method
@@ -186,9 +186,10 @@ def test_killed_stopped_and_retried_a_calibrated_task_goes_on_at_its_block_to_th
     server = calibrating_server(make_server, python_with_torch)
     model = with_model(server, tmp_path, Sizes(blocks=12, hidden=256, inner=512))
     calibration = {**SAMPLES, "numSamples": 64, "maxLength": 256}
-    undisturbed = server.await_status(
-        create(server, model, calibration=calibration), "succeeded", "failed", seconds=LONG_SECONDS
-    )
+    whole = create(server, model, calibration=calibration)
+    what = "the remaining time was measured"
+    await_outside(lambda: server.task(whole).get("etaSeconds"), what=what, seconds=LONG_SECONDS)
+    undisturbed = server.await_status(whole, "succeeded", "failed", seconds=LONG_SECONDS)
     assert undisturbed["status"] == "succeeded", undisturbed
 
     old = create(server, model, calibration=calibration)
@@ -241,7 +242,7 @@ def test_a_task_busy_in_a_block_stops_within_five_seconds_and_keeps_nothing_but_
     # Its inputs are there, and so torch is at the block: matrix products of most of a minute.
     inputs = server.staging(task_id) / ".calibrated" / "hidden-00000.bin"
     await_outside(inputs.exists, what="the block is begun", seconds=LONG_SECONDS)
-    await_outside(lambda: server.task(task_id).get("stage") == "calibrating", what="the stage is told")
+    await_outside(lambda: server.task(task_id).get("stage") == "calibrating block 1 of 1", what="the stage is told")
     attempt = server.attempt_pid()
     began = time.monotonic()
     server.call("CancelModelCompTask", {"modelCompTaskId": task_id})
