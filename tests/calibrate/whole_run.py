@@ -59,7 +59,6 @@ RECIPES = {
     "gptq": quantizing(Method.GPTQ),
     "learned": quantizing(Method.LEARNED, tuning=Tuning(iterations=6)),
     "awq": quantizing(Method.AWQ),
-    "learned": quantizing(Method.LEARNED, tuning=Tuning(iterations=6)),
     "smoothquant": quantizing(Method.SMOOTHQUANT, "INT8-PTQ"),
     "sparsegpt": pruning(Method.SPARSEGPT),
     "sparsegpt with integers": pruning(Method.SPARSEGPT, "W4A16C16"),
