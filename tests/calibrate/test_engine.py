@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,7 +20,7 @@ from modelpress.domain.recipe import Override, Recipe
 from modelpress.domain.scheme import known_scheme
 from modelpress.domain.sparsity import Sparsity
 from modelpress.domain.task import Progress
-from modelpress.errors import BadSource, OutOfMemory, TaskError, Unsupported
+from modelpress.errors import BadSource, DiskFull, OutOfMemory, TaskError, Unsupported
 from modelpress.tensors.folder import LocalFolder
 from modelpress.worker.press import prepare
 from tests.calibrate.whole_run import RECIPES, loaded, pruning, quantizing, run, tensors_of, write_source, write_text
@@ -115,6 +117,31 @@ def test_two_of_four_neighbours_are_zero_and_stay_zero_as_integers(
     assert len(weights) == 28
     for name, weight in weights.items():
         assert ((weight.reshape(-1, 4) == 0).sum(dim=1) >= 2).all(), name
+
+
+@pytest.mark.parametrize("name", ["gptq", "learned", "sparsegpt", "structured, fewer blocks"])
+def test_a_run_takes_about_as_much_of_the_disk_as_was_said(name: str, llama: Path, tmp_path: Path) -> None:
+    calibration = prepare(
+        LocalFolder(llama), RECIPES[name], calibration_file=write_text(tmp_path / "text.txt")
+    ).calibration
+    assert calibration is not None
+    sizes = [0]
+
+    def look(progress: Progress) -> None:
+        sizes.append(sum(file.stat().st_size for file in (tmp_path / "out").rglob("*") if file.is_file()))
+
+    run(llama, tmp_path / "out", RECIPES[name], report=look)
+    # Headers and reports, of which nothing is said, count for much with a model as small as this.
+    assert 0.7 * calibration.disk_bytes < max(sizes) < calibration.disk_bytes + 50_000
+
+
+def test_a_run_that_the_disk_has_no_room_for_is_refused_before_its_first_block(
+    llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=50_000))
+    with pytest.raises(DiskFull, match=r"needs \d+ bytes more, and 50000 are free"):
+        run(llama, tmp_path / "out", RECIPES["gptq"])
+    assert not list((tmp_path / "out").rglob("block-*"))
 
 
 def test_batches_that_do_not_fit_together_are_gone_through_one_by_one(

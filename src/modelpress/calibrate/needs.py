@@ -43,6 +43,8 @@ class Needs:
     #: With one batch at a time.
     apart_bytes: int
     multiply_adds: int
+    #: Of the hidden states of all samples, as they lie on the disk between two blocks.
+    states_bytes: int
 
 
 def needs_of(sizes: Sizes) -> Needs:
@@ -68,6 +70,7 @@ def needs_of(sizes: Sizes) -> Needs:
         together_bytes=fixed + batch + sizes.tokens * a_token,
         apart_bytes=fixed + batch + grams,
         multiply_adds=sizes.blocks * sizes.tokens * (forward + statistics),
+        states_bytes=sizes.tokens * sizes.hidden_size * sizes.number_bytes,
     )
 
 

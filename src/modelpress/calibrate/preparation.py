@@ -22,13 +22,14 @@ from modelpress.calibrate.samples import Samples, batches, samples_of
 from modelpress.calibrate.source import Source
 from modelpress.calibrate.structured_method import measure_distance, staying_blocks
 from modelpress.calibrate.tensor_bytes import DTYPES
+from modelpress.domain.method import Method
 from modelpress.errors import Unsupported
 from modelpress.tensors.assembly import Assembly, assemble
 from modelpress.tensors.checkpoint import REPORT, Checkpoint
 from modelpress.tensors.document import report_document
 from modelpress.tensors.folder import Folder
 from modelpress.tensors.plan import Plan, structure_of
-from modelpress.tensors.staging import MEASURED
+from modelpress.tensors.staging import MEASURED, check_space
 from modelpress.tensors.structure import Structure
 
 #: The share of a run that measuring all blocks takes, where some are to go.
@@ -57,11 +58,23 @@ class Calibration:
             return len(self.decoder.blocks)
         return structure.blocks + structure.kept_blocks
 
+    @property
+    def disk_bytes(self) -> int:
+        """What a run has on the disk at most: of its blocks and, beside them, of hidden states or of the output."""
+        blocks = tuple(f"{name}." for name in self.decoder.names)
+        steps = (step for shard in self.plan.shards for step in shard.steps)
+        of_blocks = sum(step.output_bytes for step in steps if step.source.name.startswith(blocks))
+        # What goes into a block and what comes out, and of learned rounding, the same of the source's.
+        states = (4 if self.plan.recipe.method is Method.LEARNED else 2) * self.needs.states_bytes
+        return of_blocks + max(states, self.plan.output_bytes)
+
     def run(self, folder: Folder, staging: Path, *, told: Told, say: Callable[[str], None]) -> Assembly:
         """Calibrate every block, or those that an earlier run left; then what the output is written from.
 
-        Raises: TaskError.
+        Raises: TaskError; DiskFull at once where it would be met later.
         """
+        there = sum(file.stat().st_size for file in staging.rglob("*") if file.is_file())
+        check_space(staging, self.disk_bytes - there)
         for sentence in self.samples.coverage.sentences():
             say(f"note: {sentence}")
         say(self._expectation())
@@ -103,7 +116,8 @@ class Calibration:
         held = self.needs.together_bytes if self.together else self.needs.apart_bytes
         return (
             f"calibration: {len(self.decoder.blocks)} blocks on {self.decoder.device}, {way}; at most about "
-            f"{held / 1e9:.1f} GB of memory; matrix products alone take {self.needs.multiply_adds / rate:.0f} s"
+            f"{held / 1e9:.1f} GB of memory and {self.disk_bytes / 1e9:.1f} GB of disk; "
+            f"matrix products alone take {self.needs.multiply_adds / rate:.0f} s"
         )
 
     def _told(self, blocks: Sequence[Mapping[str, Any]], staying: Sequence[int] | None) -> Plan:
