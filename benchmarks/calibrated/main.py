@@ -9,7 +9,7 @@ import os
 import shutil
 import sys
 
-from benchmarks.calibrated import builtin, peers
+from benchmarks.calibrated import builtin, kills, peers
 from benchmarks.calibrated.place import ROOT
 
 
@@ -18,7 +18,7 @@ def main() -> None:
     if sys.argv[1:] == ["clean"]:
         shutil.rmtree(ROOT, ignore_errors=True)
         return
-    parts = {"peers": peers.measure, "builtin": builtin.measure}
+    parts = {"peers": peers.measure, "builtin": builtin.measure, "kills": kills.measure}
     for part in os.environ.get("PARTS", ",".join(parts)).split(","):
         parts[part]()
 
