@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -16,14 +15,12 @@ from modelpress.calibrate.integers import IntegerFormat
 from modelpress.calibrate.lockstep import groups_of
 from modelpress.calibrate.methods import METHODS
 from modelpress.domain.method import Method
+from modelpress.domain.recipe import Recipe
+from modelpress.domain.scheme import W8A16C16
 from tests.calibrate.tiny import CONFIGS, tiny_model, with_experts_apart
 
 FORMAT = IntegerFormat(bits=8, group_size=4, symmetric=True, dtype=torch.float32)
 METHODS_THAT_SCALE = (Method.AWQ, Method.SMOOTHQUANT)
-
-
-class _Recipe:
-    tuning = None
 
 
 Done = tuple[BlockWork, list[tuple[Tensor, Call]], list[Tensor], dict[str, Tensor]]
@@ -42,7 +39,7 @@ def compressed(
     batches = _batches(decoder, tensors, number)
     with decoder.loaded(number, weights) as block:
         linears = [n for n, module in block.named_modules() if isinstance(module, nn.Linear) and n not in left]
-        recipe: Any = _Recipe()
+        recipe = Recipe(scheme=W8A16C16, method=method)
         work = BlockWork(number=number, block=block, recipe=recipe, steps={}, formats=dict.fromkeys(linears, FORMAT))
         shares: list[float] = []
         groups = [group for group in groups_of(block, *batches[0]) if set(group.names) & set(linears)]

@@ -179,7 +179,7 @@ class TuningForm(Request, frozen=True, kw_only=True):
     """The numbers that a method works with (ours); each is for some methods."""
 
     act_order: Annotated[
-        bool | None, Meta(description="gptq, awq, smoothquant: whether columns of the largest inputs are rounded first")
+        bool | None, Meta(description="gptq, smoothquant: whether columns of the largest inputs are rounded first")
     ] = None
     dampening: Annotated[
         float | None,

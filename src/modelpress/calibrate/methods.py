@@ -40,6 +40,18 @@ def _swept(work: BlockWork, weight: Tensor, statistics: InputStatistics, *, form
     )
 
 
+def _to_nearest(
+    work: BlockWork, weight: Tensor, statistics: InputStatistics, *, format: IntegerFormat
+) -> RoundedWeight:
+    """By the scales that lose least where inputs are large.
+
+    Sweeping as GPTQ does loses less on text like the samples and more on other text. Calibrated on English
+    documentation, four bits, SmolLM2-135M: perplexity 10.4 there and 24.5 on Chinese with the sweep, 11.4 and 22.2
+    without; the source's is 9.6 and 16.1.
+    """
+    return format.round_nearest(weight, format.fit(weight, statistics.gram.diagonal()))
+
+
 def _by_loss(
     work: BlockWork, weights: Sequence[Tensor], statistics: InputStatistics, *, format: IntegerFormat, fold: Fold
 ) -> Tensor:
@@ -97,7 +109,7 @@ def _damping(work: BlockWork) -> float:
 
 METHODS: Mapping[Method, BlockMethod] = {
     Method.GPTQ: by_groups(_gptq),
-    Method.AWQ: by_scaled_groups(_by_loss, _swept),
+    Method.AWQ: by_scaled_groups(_by_loss, _to_nearest),
     Method.SMOOTHQUANT: by_scaled_groups(_by_sizes, _swept),
     Method.LEARNED: LearnedRounding(_gptq),
     Method.SPARSEGPT: by_groups(_sparsegpt),

@@ -113,7 +113,7 @@ ActOrder = Annotated[
     bool | None,
     typer.Option(
         "--act-order/--no-act-order",
-        help="gptq, awq, smoothquant: whether the columns of the largest inputs are rounded first.",
+        help="gptq, smoothquant: whether the columns of the largest inputs are rounded first.",
         show_default="by method",
     ),
 ]

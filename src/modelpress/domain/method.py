@@ -69,7 +69,6 @@ _SPARSE = frozenset({Method.SPARSEGPT, Method.WANDA, Method.MAGNITUDE, Method.ST
 _TAKES = {
     Method.GPTQ: frozenset({"act_order", "dampening"}),
     # Scaled and smoothed weights are rounded as by gptq.
-    Method.AWQ: frozenset({"act_order", "dampening"}),
     Method.SMOOTHQUANT: frozenset({"smoothing_strength", "act_order", "dampening"}),
     Method.LEARNED: frozenset({"iterations"}),
     Method.SPARSEGPT: frozenset({"dampening"}),
