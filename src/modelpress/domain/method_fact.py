@@ -37,7 +37,7 @@ METHODS = (
     ),
     MethodFact(
         method=Method.AWQ,
-        summary="columns with large inputs are scaled up, and their inputs down, before they are rounded to the nearest",
+        summary="columns with large inputs are scaled up, and their inputs down, then rounded to the nearest",
     ),
     MethodFact(
         method=Method.SMOOTHQUANT,
