@@ -17,8 +17,6 @@ def test_inputs_are_counted_and_stay_as_they_are(dtype: torch.dtype) -> None:
     assert torch.equal(inputs, before)
     assert found.tokens == 18
     torch.testing.assert_close(found.gram.double(), rows.T @ rows, rtol=1e-5, atol=1e-5)
-    torch.testing.assert_close(found.largest.double(), rows.abs().amax(0), rtol=1e-6, atol=0)
-    torch.testing.assert_close(found.magnitude.double(), rows.abs().sum(0), rtol=1e-5, atol=0)
 
 
 def test_divided_statistics_are_those_of_divided_inputs() -> None:
@@ -28,5 +26,4 @@ def test_divided_statistics_are_those_of_divided_inputs() -> None:
     expected.add(inputs / divisors)
     divided = found.divided_by(divisors)
     assert divided.tokens == 18
-    for name in ("gram", "largest", "magnitude"):
-        torch.testing.assert_close(getattr(divided, name), getattr(expected, name), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(divided.gram, expected.gram, rtol=1e-4, atol=1e-5)

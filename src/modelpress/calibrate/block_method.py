@@ -39,11 +39,8 @@ class BlockMethod(Protocol):
 GroupMethod = Callable[[BlockWork, Sequence[str], InputStatistics], None]
 
 
-def by_groups(treat: GroupMethod, *, sizes: bool = False) -> BlockMethod:
-    """The block method that does ``treat`` to every group; layers that too few tokens reach are rounded as they are.
-
-    ``sizes``: whether ``treat`` looks at the sizes of inputs, see :class:`InputStatistics`.
-    """
+def by_groups(treat: GroupMethod) -> BlockMethod:
+    """The block method that does ``treat`` to every group; layers that too few tokens reach are rounded as they are."""
 
     def method(
         work: BlockWork,
@@ -69,7 +66,7 @@ def by_groups(treat: GroupMethod, *, sizes: bool = False) -> BlockMethod:
             tick(done / len(groups))
 
         passing = pass_together if together else pass_twice
-        return passing(work.blocks, batches, groups, treat_group, sizes=sizes)
+        return passing(work.blocks, batches, groups, treat_group)
 
     return method
 

@@ -100,18 +100,15 @@ def _renumbered(group: Group, prefix: str, number: str) -> Group:
 Treat = Callable[[Group, InputStatistics], None]
 
 
-def pass_together(
-    blocks: Sequence[nn.Module], batches: Batches, groups: Sequence[Group], treat: Treat, *, sizes: bool = True
-) -> list[Tensor]:
+def pass_together(blocks: Sequence[nn.Module], batches: Batches, groups: Sequence[Group], treat: Treat) -> list[Tensor]:
     """The block's outputs for all batches, each group of ``groups`` treated before anything goes through it.
 
     ``blocks``: the block on each device, which ``treat`` changes alike; batches take turns among them, and what each
     device sees is summed on the first. Devices that work by themselves, as GPUs do, work at the same time.
     ``groups`` in the order they are reached; a group that nothing reaches is treated with the statistics of no tokens.
-    ``sizes``: see :class:`InputStatistics`.
     Memory: what each batch's forward holds between its layers, for all batches at once, and one group's statistics.
     """
-    return _Lockstep(blocks, groups, sizes=sizes).run(batches, treat)
+    return _Lockstep(blocks, groups).run(batches, treat)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -124,8 +121,8 @@ class _Paused:
 
 
 class _Lockstep:
-    def __init__(self, blocks: Sequence[nn.Module], groups: Sequence[Group], *, sizes: bool) -> None:
-        self._blocks, self._sizes = blocks, sizes
+    def __init__(self, blocks: Sequence[nn.Module], groups: Sequence[Group]) -> None:
+        self._blocks = blocks
         self._paused = [_Paused(group=group) for group in groups]
         self._of_leader = {name: paused for paused in self._paused for name in paused.group.names}
 
@@ -165,7 +162,7 @@ class _Lockstep:
         return pause
 
     def _treat(self, paused: _Paused, treat: Treat) -> None:
-        statistics = _Statistics(self._blocks, paused.group, sizes=self._sizes)
+        statistics = _Statistics(self._blocks, paused.group)
         for _, inputs in paused.waiting:
             statistics.add(inputs)
         treat(paused.group, statistics.merged())
@@ -176,14 +173,14 @@ class _Lockstep:
 
 
 def pass_twice(
-    blocks: Sequence[nn.Module], batches: Batches, groups: Sequence[Group], treat: Treat, *, sizes: bool = True
+    blocks: Sequence[nn.Module], batches: Batches, groups: Sequence[Group], treat: Treat
 ) -> Iterable[Tensor]:
     """:func:`pass_together` for batches too many to be within the block at once: all statistics, then all changes.
 
     Memory: one batch's forward, and all groups' statistics. Takes two passes, and layers are changed for inputs that
     come from unchanged layers of the same block.
     """
-    statistics = {group: _Statistics(blocks, group, sizes=sizes) for group in groups}
+    statistics = {group: _Statistics(blocks, group) for group in groups}
 
     def note(group: Group) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
         return lambda module, arguments: statistics[group].add(arguments[0])
@@ -215,9 +212,9 @@ def _run(blocks: Sequence[nn.Module], number: int, batches: Batches) -> Tensor:
 class _Statistics:
     """A group's statistics: of each device those of the batches that it had."""
 
-    def __init__(self, blocks: Sequence[nn.Module], group: Group, *, sizes: bool) -> None:
+    def __init__(self, blocks: Sequence[nn.Module], group: Group) -> None:
         devices = dict.fromkeys(block.get_submodule(group.names[0]).weight.device for block in blocks)
-        self._parts = {device: InputStatistics(group.columns, device=device, sizes=sizes) for device in devices}
+        self._parts = {device: InputStatistics(group.columns, device=device) for device in devices}
 
     def add(self, inputs: Tensor) -> None:
         self._parts[inputs.device].add(inputs)

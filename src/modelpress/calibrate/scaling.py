@@ -75,7 +75,7 @@ def by_scaled_groups(choose: ScaleChooser, round: Rounder) -> BlockMethod:
             tick(done / len(all_groups))
 
         passing = pass_together if together else pass_twice
-        return passing(work.blocks, batches, all_groups, treat, sizes=False)
+        return passing(work.blocks, batches, all_groups, treat)
 
     return method
 

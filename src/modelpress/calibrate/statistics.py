@@ -16,18 +16,10 @@ _PANEL = 256
 
 
 class InputStatistics:
-    """Of the inputs x [tokens, columns] that a group of linear layers shares, summed over the calibration's tokens.
+    """Of the inputs x [tokens, columns] that a group of linear layers shares, summed over the calibration's tokens."""
 
-    ``sizes``: whether ``largest`` and ``magnitude`` are wanted too, which cost as much again as a third of the rest.
-    """
-
-    def __init__(self, columns: int, *, device: torch.device, sizes: bool = True) -> None:
+    def __init__(self, columns: int, *, device: torch.device) -> None:
         self.tokens = 0
-        #: float32 [columns]: the largest \\|x\\| of each column.
-        self.largest = torch.zeros(columns, device=device)
-        #: float32 [columns]: the sum of \\|x\\| of each column.
-        self.magnitude = torch.zeros(columns, device=device)
-        self._sizes = sizes
         # Of a symmetric matrix half is summed: panels of rows, each from its first row's place on the diagonal on.
         self._sums = torch.zeros(columns, columns, device=device)
         self._mirrored = True
@@ -55,29 +47,21 @@ class InputStatistics:
                 for start in range(0, wide.shape[1], _PANEL):
                     stop = start + _PANEL
                     self._sums[start:stop, start:].addmm_(wide[:, start:stop].T, wide[:, start:])
-            if self._sizes:
-                sizes = wide.abs()
-                torch.maximum(self.largest, sizes.amax(dim=0), out=self.largest)
-                self.magnitude += sizes.sum(dim=0)
         self.tokens += len(rows)
         self._mirrored = False
 
     def divided_by(self, divisors: Tensor) -> InputStatistics:
         """Of the same inputs with their columns divided; ``divisors`` is float32 [columns]."""
-        found = InputStatistics(0, device=divisors.device, sizes=self._sizes)
+        found = InputStatistics(0, device=divisors.device)
         found.tokens = self.tokens
         found._sums = self.gram / divisors / divisors[:, None]
-        found.largest, found.magnitude = self.largest / divisors, self.magnitude / divisors
         return found
 
     def merge(self, other: InputStatistics) -> None:
         """Count what another device saw in."""
-        device = self._sums.device
         self.tokens += other.tokens
-        self._sums += other._sums.to(device)
+        self._sums += other._sums.to(self._sums.device)
         self._mirrored = False
-        self.magnitude += other.magnitude.to(device)
-        torch.maximum(self.largest, other.largest.to(device), out=self.largest)
 
 
 @contextmanager
