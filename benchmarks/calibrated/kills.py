@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from benchmarks.calibrated.place import HERE, ROOT, model, torch_interpreter
@@ -14,16 +15,20 @@ from benchmarks.report import Report
 def measure() -> None:
     """Measure, and write a report."""
     source = model()
-    report = Report("calibrated-kills", title="Calibrated compression under kill -9", versions=_versions())
     tell("killing: a few minutes for each method")
     run = measured(
         [torch_interpreter(), "-m", "benchmarks.calibrated.killing", str(source), str(ROOT / "kills")],
         at=HERE,
         environment={"OPENBLAS_NUM_THREADS": "1"},
     )
-    outcomes = [json.loads(line) for line in run.printed.splitlines() if line.startswith("{")]
+    tell_kills(source.name, [json.loads(line) for line in run.printed.splitlines() if line.startswith("{")])
+
+
+def tell_kills(model_name: str, outcomes: Sequence[dict[str, Any]]) -> None:
+    """Write the report: an object of :class:`benchmarks.calibrated.killing.Outcome` for each method."""
+    report = Report("calibrated-kills", title="Calibrated compression under kill -9", versions=_versions())
     report.say(
-        f"{source.name}. `modelpress compress` is killed (SIGKILL) at random moments of its work and started again, "
+        f"{model_name}. `modelpress compress` is killed (SIGKILL) at random moments of its work and started again, "
         "until it was killed ten times and came to its end; where it ended earlier, it began anew. Then the SHA-256 "
         "over all files of the output is that of a run that nobody disturbed, or not. What a kill costs is counted in "
         "blocks that the next run begins although they had been begun before."
@@ -56,7 +61,7 @@ def _row(outcome: dict[str, Any]) -> tuple[str, ...]:
     )
 
 
-def _all_same(outcomes: list[dict[str, Any]]) -> bool:
+def _all_same(outcomes: Sequence[dict[str, Any]]) -> bool:
     return bool(outcomes) and all(outcome["same"] for outcome in outcomes)
 
 
