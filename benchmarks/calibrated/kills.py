@@ -24,15 +24,19 @@ def measure() -> None:
     tell_kills(source.name, [json.loads(line) for line in run.printed.splitlines() if line.startswith("{")])
 
 
-def tell_kills(model_name: str, outcomes: Sequence[dict[str, Any]]) -> None:
+def tell_kills(model_name: str, outcomes: Sequence[dict[str, Any]], *, note: str = "") -> None:
     """Write the report: an object of :class:`benchmarks.calibrated.killing.Outcome` for each method."""
     report = Report("calibrated-kills", title="Calibrated compression under kill -9", versions=_versions())
     report.say(
         f"{model_name}. `modelpress compress` is killed (SIGKILL) at random moments of its work and started again, "
         "until it was killed ten times and came to its end; where it ended earlier, it began anew. Then the SHA-256 "
         "over all files of the output is that of a run that nobody disturbed, or not. What a kill costs is counted in "
-        "blocks that the next run begins although they had been begun before."
+        "blocks that the next run begins although they had been begun before. Moments are drawn evenly from the time at "
+        "which an undisturbed run begins its first block to a quarter of its work later; each run goes on where the one "
+        "before was killed, so together they reach all of it."
     )
+    if note:
+        report.say(note)
     report.table(
         ("method", "undisturbed", "blocks", "kills", "runs", "blocks begun again for each kill", "same bytes"),
         [_row(outcome) for outcome in outcomes],
