@@ -31,9 +31,9 @@ def tell_kills(model_name: str, outcomes: Sequence[dict[str, Any]], *, note: str
         f"{model_name}. `modelpress compress` is killed (SIGKILL) at random moments of its work and started again, "
         "until it was killed ten times and came to its end; where it ended earlier, it began anew. Then the SHA-256 "
         "over all files of the output is that of a run that nobody disturbed, or not. What a kill costs is counted in "
-        "blocks that the next run begins although they had been begun before. Moments are drawn evenly from the time at "
-        "which an undisturbed run begins its first block to a quarter of its work later; each run goes on where the one "
-        "before was killed, so together they reach all of it."
+        "blocks that the next run begins although they had been begun before. Moments are drawn evenly from the time "
+        "at which an undisturbed run begins its first block to a quarter of its work later; each run goes on where the "
+        "one before was killed, so together they reach all of it."
     )
     if note:
         report.say(note)
