@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from modelpress.calibrate.block_method import BlockMethod
+from modelpress.calibrate.block_method import BlockMethod, BlockPass
 from modelpress.calibrate.block_work import BlockWork
 from modelpress.calibrate.decoder import Call, Decoder, run
 from modelpress.calibrate.integers import IntegerFormat
@@ -87,7 +87,7 @@ def done(model_type: str, folder: Path, *, method: BlockMethod, kept: str = "", 
         wanted = [run(block, *batch) for batch in untouched]
         groups = [group for group in groups_of(block, *batches[0]) if not work.wanted.isdisjoint(group.names)]
         shares: list[float] = []
-        outputs = list(method(work, batches, groups, together=together, tick=shares.append))
+        outputs = list(method(work, BlockPass(batches=batches, groups=groups, together=together, tick=shares.append)))
         assert shares == sorted(shares)
         assert shares[-1] == pytest.approx(1)
         for name, rounded in work.rounded.items():

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from modelpress.calibrate.block_method import BlockPass
 from modelpress.calibrate.block_work import BlockWork
 from modelpress.calibrate.decoder import Call, Decoder, run
 from modelpress.calibrate.integers import IntegerFormat
@@ -43,7 +44,9 @@ def compressed(
         work = BlockWork(number=number, block=block, recipe=recipe, steps={}, formats=dict.fromkeys(linears, FORMAT))
         shares: list[float] = []
         groups = [group for group in groups_of(block, *batches[0]) if set(group.names) & set(linears)]
-        outputs = METHODS[method](work, batches, groups, together=together, tick=shares.append)
+        outputs = METHODS[method](
+            work, BlockPass(batches=batches, groups=groups, together=together, tick=shares.append)
+        )
         outputs = list(outputs)
         assert shares == sorted(shares)
         assert shares[-1] == 1

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from modelpress.calibrate.block_method import BlockMethod
+from modelpress.calibrate.block_method import BlockMethod, BlockPass
 from modelpress.calibrate.block_work import BlockWork
 from modelpress.calibrate.decoder import Call, Decoder
 from modelpress.calibrate.integers import IntegerFormat
@@ -152,7 +152,7 @@ class Engine:
             batches = _Batches(partial(kept.hidden, number), called, device=decoder.device)
             work.untouched = _Untouched(kept, number, called, device=decoder.device)
             groups = self._groups_of(work, batches[0])
-            outputs = self._method(work, batches, groups, together=self._together, tick=tick)
+            outputs = self._method(work, BlockPass(batches=batches, groups=groups, together=self._together, tick=tick))
             if number + 1 < count:
                 kept.keep_hidden(number + 1, outputs)
             kept.finish(

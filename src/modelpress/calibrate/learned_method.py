@@ -6,19 +6,19 @@ for some of what those before it lost. The same outputs are what goes into the n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from modelpress.calibrate.block_method import GroupMethod, by_groups
+from modelpress.calibrate.block_method import BlockPass, GroupMethod, by_groups
 from modelpress.calibrate.block_work import BlockWork
 from modelpress.calibrate.curvature import curvature
 from modelpress.calibrate.decoder import Call, run
 from modelpress.calibrate.learned_rounding import Course, Places, learn, relative_error
-from modelpress.calibrate.lockstep import Batches, Group
+from modelpress.calibrate.lockstep import Batches
 from modelpress.calibrate.statistics import InputStatistics
 from modelpress.domain.tuning import DEFAULT_DAMPENING
 
@@ -38,22 +38,14 @@ class LearnedRounding:
     def __init__(self, begin: GroupMethod) -> None:
         self._begin = begin
 
-    def __call__(
-        self,
-        work: BlockWork,
-        batches: Batches,
-        groups: Sequence[Group],
-        *,
-        together: bool,
-        tick: Callable[[float], None],
-    ) -> Iterable[Tensor]:
-        """See :class:`modelpress.calibrate.block_method.BlockMethod`."""
+    def __call__(self, work: BlockWork, through: BlockPass) -> Iterable[Tensor]:
+        """See :data:`modelpress.calibrate.block_method.BlockMethod`."""
+        batches, tick = through.batches, through.tick
         assert work.untouched is not None, "the engine keeps what the source's blocks give"
         wanted = work.untouched.keep_outputs(run(work.block, hidden, call) for hidden, call in work.untouched.batches)
         learned: dict[str, Places] = {}
-        passed = by_groups(self._noting(learned))(
-            work, batches, groups, together=together, tick=lambda share: tick(share * _BEGINNING)
-        )
+        beginning = replace(through, tick=lambda share: tick(share * _BEGINNING))
+        passed = by_groups(self._noting(learned))(work, beginning)
         before = _error(passed, wanted)
         parts = _parts(batches, seed=work.number)
         steps = (work.recipe.tuning.iterations if work.recipe.tuning is not None else None) or STEPS
@@ -71,7 +63,7 @@ class LearnedRounding:
             course=Course(steps=steps),
             tick=lambda share: tick(_BEGINNING + share * (1 - _BEGINNING)),
         )
-        outputs = [run(work.block, *batch) for batch in batches] if together else None
+        outputs = [run(work.block, *batch) for batch in batches] if through.together else None
         after = _error(outputs or (run(work.block, *batch) for batch in batches), wanted)
         work.told |= {"begun_error": before, "error": min(before, after)}
         for name, places in learned.items():

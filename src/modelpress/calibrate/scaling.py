@@ -7,7 +7,7 @@ gets is the divided source, and the rounded weight as it is.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -15,12 +15,12 @@ import torch
 from torch import Tensor
 
 from modelpress.calibrate.architecture import Fold, fold_before
-from modelpress.calibrate.block_method import LEAST_TOKENS, BlockMethod, relative_error
+from modelpress.calibrate.block_method import LEAST_TOKENS, BlockMethod, BlockPass, relative_error
 from modelpress.calibrate.block_work import BlockWork
 from modelpress.calibrate.discovery import folds_in
 from modelpress.calibrate.fold import divide, multiply_columns
 from modelpress.calibrate.integers import IntegerFormat, RoundedWeight
-from modelpress.calibrate.lockstep import Batches, Group, pass_together, pass_twice
+from modelpress.calibrate.lockstep import Group
 from modelpress.calibrate.statistics import InputStatistics
 
 
@@ -55,27 +55,11 @@ def by_scaled_groups(choose: ScaleChooser, round: Rounder) -> BlockMethod:
     reach is rounded to the nearest, scaled as the others are.
     """
 
-    def method(
-        work: BlockWork,
-        batches: Batches,
-        groups: Sequence[Group],
-        *,
-        together: bool,
-        tick: Callable[[float], None],
-    ) -> Iterable[Tensor]:
-        folds = folds_in(work.block, batches[0])
+    def method(work: BlockWork, through: BlockPass) -> Iterable[Tensor]:
+        folds = folds_in(work.block, through.batches[0])
         scaled = _ScaledBlock(work=work, choose=choose, round=round, folds=folds)
-        all_groups = _with_routers(groups, folds, work)
-        done = 0
-
-        def treat(group: Group, statistics: InputStatistics) -> None:
-            nonlocal done
-            scaled.treat(group, statistics)
-            done += 1
-            tick(done / len(all_groups))
-
-        passing = pass_together if together else pass_twice
-        return passing(work.blocks, batches, all_groups, treat)
+        groups = _with_routers(through.groups, folds, work)
+        return replace(through, groups=groups).go(work.blocks, scaled.treat)
 
     return method
 

@@ -6,16 +6,17 @@ behind it see what the narrower model gives them; what the output gets has neith
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from modelpress.calibrate.block_method import LEAST_TOKENS
+from modelpress.calibrate.block_method import LEAST_TOKENS, BlockPass
 from modelpress.calibrate.block_work import BlockWork
 from modelpress.calibrate.decoder import run
-from modelpress.calibrate.lockstep import Batches, Group, pass_together, pass_twice
+from modelpress.calibrate.lockstep import Group
 from modelpress.calibrate.statistics import InputStatistics
 from modelpress.calibrate.structured import choose_blocks, choose_neurons, cosine_distance, lost, repair
 from modelpress.domain.tuning import DEFAULT_DAMPENING
@@ -26,48 +27,29 @@ _WEIGHT = ".weight"
 DISTANCE = "distance"
 
 
-def prune_structure(
-    work: BlockWork,
-    batches: Batches,
-    groups: Sequence[Group],
-    *,
-    together: bool,
-    tick: Callable[[float], None],
-) -> Iterable[Tensor]:
-    """Narrow the block's feed-forward parts as planned; see :class:`modelpress.calibrate.block_method.BlockMethod`."""
-    narrowing = [group for group in groups if not work.narrowed.isdisjoint(group.names)]
-    done = 0
+def prune_structure(work: BlockWork, through: BlockPass) -> Iterable[Tensor]:
+    """Narrow the block's feed-forward parts as planned; a :data:`modelpress.calibrate.block_method.BlockMethod`."""
+    narrowing = [group for group in through.groups if not work.narrowed.isdisjoint(group.names)]
 
     def treat(group: Group, statistics: InputStatistics) -> None:
-        nonlocal done
         for name in group.names:
             if name in work.narrowed:
                 _narrow(work, name, statistics)
-        done += 1
-        tick(done / len(narrowing))
 
-    passing = pass_together if together else pass_twice
-    outputs = passing(work.blocks, batches, narrowing, treat)
+    outputs = replace(through, groups=narrowing).go(work.blocks, treat)
     _copy_the_rest(work)
     return outputs
 
 
-def measure_distance(
-    work: BlockWork,
-    batches: Batches,
-    groups: Sequence[Group],
-    *,
-    together: bool,
-    tick: Callable[[float], None],
-) -> Iterable[Tensor]:
+def measure_distance(work: BlockWork, through: BlockPass) -> Iterable[Tensor]:
     """Change nothing, and tell how far the block turns hidden states, on the average of all tokens."""
     distances: list[float] = []
     outputs: list[Tensor] = []
-    for number, (hidden, call) in enumerate(batches):
+    for number, (hidden, call) in enumerate(through.batches):
         output = run(work.block, hidden, call)
         distances.append(cosine_distance(hidden.flatten(0, 1), output.flatten(0, 1)) * hidden[..., 0].numel())
         outputs.append(output.cpu())
-        tick((number + 1) / len(batches))
+        through.tick((number + 1) / len(through.batches))
     work.tell("", **{DISTANCE: sum(distances) / sum(output[..., 0].numel() for output in outputs)})
     return outputs
 
