@@ -20,6 +20,7 @@ from modelpress.calibrate.decoder import Call, run
 from modelpress.calibrate.learned_rounding import Course, Places, learn, relative_error
 from modelpress.calibrate.lockstep import Batches
 from modelpress.calibrate.statistics import InputStatistics
+from modelpress.domain.recipe import Recipe
 from modelpress.domain.tuning import DEFAULT_DAMPENING
 
 #: Steps a block, where the recipe says nothing.
@@ -30,6 +31,11 @@ LESSON_TOKENS = 1024
 
 #: The part of a block's work that comes before the lessons.
 _BEGINNING = 0.2
+
+
+def steps_of(recipe: Recipe) -> int:
+    """Lessons of each block."""
+    return (recipe.tuning.iterations if recipe.tuning is not None else None) or STEPS
 
 
 class LearnedRounding:
@@ -48,7 +54,6 @@ class LearnedRounding:
         passed = by_groups(self._noting(learned))(work, beginning)
         before = _error(passed, wanted)
         parts = _parts(batches, seed=work.number)
-        steps = (work.recipe.tuning.iterations if work.recipe.tuning is not None else None) or STEPS
 
         def lesson(_: int) -> tuple[Tensor, Tensor]:
             number, samples = next(parts)
@@ -60,7 +65,7 @@ class LearnedRounding:
             work.block,
             learned,
             lesson,
-            course=Course(steps=steps),
+            course=Course(steps=steps_of(work.recipe)),
             tick=lambda share: tick(_BEGINNING + share * (1 - _BEGINNING)),
         )
         outputs = [run(work.block, *batch) for batch in batches] if through.together else None

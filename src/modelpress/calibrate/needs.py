@@ -18,6 +18,8 @@ _COPIES = 5
 #: Matrices of columns by columns in float32 at the same time: the Gram matrix, its factor and what solving takes.
 _SQUARES = 4
 _FLOAT32_BYTES = 4
+#: Of learned rounding, for each weight of a block.
+_LEARNED_BYTES = 12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +34,9 @@ class Sizes:
     tokens: int
     batch_tokens: int
     blocks: int
+    #: Of learned rounding: how many lessons a block has, and the tokens of each.
+    lessons: int = 0
+    lesson_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,15 +66,22 @@ def needs_of(sizes: Sizes) -> Needs:
         + sizes.embedding_bytes
         + _FLOAT32_BYTES * (_COPIES * largest + _SQUARES * widest * widest)
     )
+    weights = sum(rows * columns for rows, columns in sizes.layers)
+    if sizes.lessons:
+        # Where each weight lies between two integers, its gradient, and what a lesson's forward keeps for the backward.
+        fixed += _LEARNED_BYTES * weights + 2 * sizes.number_bytes * sizes.lesson_tokens * sum(
+            rows + columns for rows, columns in sizes.layers
+        )
     # One batch's forward computes wider things than it keeps, in float32 at times.
     batch = sizes.batch_tokens * (3 * a_token + 2 * _FLOAT32_BYTES * widest)
     grams = _FLOAT32_BYTES * sum(columns * columns for columns in {columns for _, columns in sizes.layers})
-    forward = sum(rows * columns for rows, columns in sizes.layers)
+    # A lesson goes forward once, and backward for inputs and for weights.
+    passes = sizes.tokens + 3 * sizes.lessons * sizes.lesson_tokens
     statistics = sum(columns * columns for columns in {columns for _, columns in sizes.layers})
     return Needs(
         together_bytes=fixed + batch + sizes.tokens * a_token,
         apart_bytes=fixed + batch + grams,
-        multiply_adds=sizes.blocks * sizes.tokens * (forward + statistics),
+        multiply_adds=sizes.blocks * (passes * weights + sizes.tokens * statistics),
         states_bytes=sizes.tokens * sizes.hidden_size * sizes.number_bytes,
     )
 

@@ -15,6 +15,7 @@ from torch import Tensor
 from modelpress.calibrate.block_method import BlockMethod
 from modelpress.calibrate.decoder import Decoder
 from modelpress.calibrate.engine import Engine, Told
+from modelpress.calibrate.learned_method import LESSON_TOKENS, steps_of
 from modelpress.calibrate.methods import METHODS
 from modelpress.calibrate.needs import Needs, Sizes, fits_together, matrix_rate, needs_of
 from modelpress.calibrate.report import calibration_entry, sentences
@@ -23,6 +24,7 @@ from modelpress.calibrate.source import Source
 from modelpress.calibrate.structured_method import measure_distance, staying_blocks
 from modelpress.calibrate.tensor_bytes import DTYPES
 from modelpress.domain.method import Method
+from modelpress.domain.recipe import Recipe
 from modelpress.errors import Unsupported
 from modelpress.tensors.assembly import Assembly, assemble
 from modelpress.tensors.checkpoint import REPORT, Checkpoint
@@ -158,7 +160,7 @@ def prepare_calibration(
     Source(checkpoint, decoder, checkpoint.folder)  # refuses what the decoder cannot be filled from
     samples = samples_of(checkpoint, recipe.calibration, file=file)
     made = tuple(batches(samples.ids, tokens_per_batch=BATCH_TOKENS))
-    needs = needs_of(_sizes(decoder, made))
+    needs = needs_of(_sizes(decoder, made, recipe))
     return Calibration(
         plan=replace(plan, digest=_digest(plan, samples, device)),
         checkpoint=checkpoint,
@@ -194,7 +196,7 @@ def _dtype_of(checkpoint: Checkpoint, device: torch.device) -> torch.dtype:
     return torch.float32 if dtype is torch.float16 and device.type == "cpu" else dtype
 
 
-def _sizes(decoder: Decoder, made: tuple[Tensor, ...]) -> Sizes:
+def _sizes(decoder: Decoder, made: tuple[Tensor, ...], recipe: Recipe) -> Sizes:
     by_block = [decoder.shapes_of(name) for name in decoder.names]
     largest = max(by_block, key=lambda shapes: sum(torch.Size(shape).numel() for shape in shapes.values()))
     number_bytes = decoder.dtype.itemsize
@@ -208,4 +210,6 @@ def _sizes(decoder: Decoder, made: tuple[Tensor, ...]) -> Sizes:
         tokens=len(tokens),
         batch_tokens=max(batch.numel() for batch in made),
         blocks=len(decoder.blocks),
+        lessons=steps_of(recipe) if recipe.method is Method.LEARNED else 0,
+        lesson_tokens=LESSON_TOKENS,
     )
