@@ -21,6 +21,8 @@ def _block_entry(block: Mapping[str, Any]) -> dict[str, Any]:
     layers: Mapping[str, Mapping[str, Any]] = block["layers"]
     errors = {name: facts["error"] for name, facts in layers.items() if "error" in facts}
     entry: dict[str, Any] = {"block": block["block"], "layers": len(layers)}
+    # Of learned rounding: of the whole block's output, before and after the lessons.
+    entry |= {name: float(f"{block[name]:.4g}") for name in ("begun_error", "error") if name in block}
     if errors:
         worst = max(errors, key=lambda name: errors[name])
         entry |= {
@@ -37,6 +39,9 @@ def sentences(blocks: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     errors = [f["error"] for block in blocks for f in block["layers"].values() if "error" in f]
     if errors:
         yield f"On the samples, layers lose {fmean(errors):.3%} of their outputs' energy on average."
+    begun, left = ([block[name] for block in blocks if name in block] for name in ("begun_error", "error"))
+    if begun:
+        yield f"Learning took the error of the blocks' outputs down to {fmean(left) / fmean(begun):.1%} of what it was."
     starved = [f"{block['name']}.{name}" for block in blocks for name, f in block["layers"].items() if f.get("starved")]
     if starved:
         shown = ", ".join(starved[:_NAMES_SHOWN])
