@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from modelpress.calibrate.block_work import BlockWork
 from modelpress.calibrate.lockstep import Batches, Group, Treat, pass_together, pass_twice
+from modelpress.calibrate.memory import give_back
 from modelpress.calibrate.statistics import InputStatistics
 
 #: Fewer tokens than these say little of a layer's inputs: it is rounded to the nearest, and the report names it.
@@ -35,6 +36,7 @@ class BlockPass:
         def treat_and_tell(group: Group, statistics: InputStatistics) -> None:
             nonlocal done
             treat(group, statistics)
+            give_back()
             done += 1
             self.tick(done / len(self.groups))
 

@@ -140,9 +140,9 @@ class Engine:
         decoder, count, of_decoder = self._decoder, len(self._staying), self._staying[number]
 
         def tick(share: float) -> None:
-            give_back()
             told((number + share) / count, number)
 
+        give_back()
         tick(0)
         name = decoder.names[of_decoder]
         with decoder.loaded(of_decoder, source.weights(name)) as block:
