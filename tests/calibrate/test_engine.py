@@ -149,11 +149,12 @@ def test_batches_that_do_not_fit_together_are_gone_through_one_by_one(
 ) -> None:
     text = write_text(tmp_path / "text.txt")
     monkeypatch.setattr("modelpress.calibrate.preparation.BATCH_TOKENS", 64)
-    expected = prepare(LocalFolder(llama), RECIPES["gptq"], calibration_file=text, threads=1).calibration
-    assert expected is not None
-    assert expected.together
-    monkeypatch.setattr(needs, "available_bytes", lambda device: expected.needs.apart_bytes)
     for name, recipe in RECIPES.items():
+        monkeypatch.setattr(needs, "available_bytes", lambda device: None)
+        plenty = prepare(LocalFolder(llama), recipe, calibration_file=text, threads=1).calibration
+        assert plenty is not None
+        assert plenty.together
+        monkeypatch.setattr(needs, "available_bytes", lambda device, there=plenty.needs.apart_bytes: there)
         said: list[str] = []
         run(llama, tmp_path / name, recipe, say=said.append)
         assert any("batch after batch, twice" in line for line in said)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,6 +27,8 @@ _SQLITE_PRAGMAS = (
     "cache_size=-65536",
     "mmap_size=1073741824",
 )
+#: How long a pragma that another connection is in the way of is tried again, and how often.
+_BUSY_SECONDS, _BUSY_WAIT_SECONDS = 5.0, 0.01
 
 #: Both give a transaction that sees one state: SQLite's always do, PostgreSQL's only when told so.
 _READING: dict[str, dict[str, Any]] = {
@@ -138,6 +142,19 @@ def _open_postgresql(url: URL) -> Engine:
         raise SettingsError("PostgreSQL's driver is not installed", hint="pip install 'modelpress[postgres]'") from exc
 
 
+def _set(connection: Any, pragma: str) -> None:
+    """Set a pragma, waiting for others: SQLite refuses a change of the journal at once while another makes the same."""
+    deadline = time.monotonic() + _BUSY_SECONDS
+    while True:
+        try:
+            connection.execute(f"PRAGMA {pragma}")
+            return
+        except sqlite3.OperationalError as exc:
+            if exc.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+        time.sleep(_BUSY_WAIT_SECONDS)
+
+
 def _open_sqlite(url: URL) -> Engine:
     if url.database:
         directory = Path(url.database).parent
@@ -152,7 +169,7 @@ def _open_sqlite(url: URL) -> Engine:
         # The driver opens no transaction by itself; ``_begin`` below does, so that DDL is inside one too.
         connection.isolation_level = None
         for pragma in _SQLITE_PRAGMAS:
-            connection.execute(f"PRAGMA {pragma}")
+            _set(connection, pragma)
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
