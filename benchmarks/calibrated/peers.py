@@ -127,7 +127,9 @@ def _tell_cost(report: Report, pairs: Pairs) -> None:
         for who, runs in _sides(method, pairs[method.name]):
             rows.append(_row(method, who, runs))
             for number, one in enumerate(runs):
-                report.raw(method=method.name, who=who, round=number, **{**asdict(one), "output": one.output.name})
+                figures = {**asdict(one), "output": one.output.name}
+                del figures["run"]["printed"]  # it names paths of the machine
+                report.raw(method=method.name, who=who, round=number, **figures)
     columns = ("method", "", "seconds (least)", "processor, s", "peak RSS, MB", "output, MB", "rounds", "measured")
     report.table(columns, rows)
 
